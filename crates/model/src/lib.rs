@@ -1,0 +1,17 @@
+//! The values that every other crate speaks: image references, resources, signals, facts and plans.
+//!
+//! This crate is pure: it reads no file, no clock and no environment, and it never logs. Behaviour that needs any
+//! of these lives above it.
+
+pub mod clock;
+pub mod image;
+pub mod message;
+pub mod name;
+pub mod resource;
+pub mod signal;
+
+pub use clock::Clock;
+pub use image::{Digest, ImageName, ImageRef, Tag};
+pub use name::{Kind, ObjectKey, ObjectRef};
+pub use resource::Spec;
+pub use signal::{Hint, Signal};

@@ -1,0 +1,525 @@
+//! The resources that Windlass acts on, after validation. Defaults are Flux's (image-reflector-controller 1.2,
+//! image-automation-controller 1.2, notification-controller 1.9, source-controller 1.9).
+//!
+//! A value of these types is valid in itself: durations are positive, names parse. Whether the objects that it refers
+//! to exist is decided where it is used, and makes it not ready.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::image::ImageName;
+use crate::name::{Kind, ObjectKey, ObjectRef};
+
+/// Everything that is configured, at one instant. Cheap to clone; a reload makes a new one.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// By namespace and name.
+    pub image_repositories: BTreeMap<ObjectKey, Arc<ImageRepository>>,
+    /// By namespace and name.
+    pub image_policies: BTreeMap<ObjectKey, Arc<ImagePolicy>>,
+    /// By namespace and name.
+    pub automations: BTreeMap<ObjectKey, Arc<ImageUpdateAutomation>>,
+    /// By namespace and name.
+    pub git_repositories: BTreeMap<ObjectKey, Arc<GitRepository>>,
+    /// By namespace and name.
+    pub receivers: BTreeMap<ObjectKey, Arc<Receiver>>,
+    /// By namespace and name.
+    pub notifiers: BTreeMap<ObjectKey, Arc<Notifier>>,
+    /// By namespace and name.
+    pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
+    /// Labels of the namespaces that are stated, by namespace. A namespace that is not stated has no labels but
+    /// `kubernetes.io/metadata.name`.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Spec {
+    /// The labels of a namespace, with `kubernetes.io/metadata.name`, which Kubernetes always sets.
+    pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        labels
+    }
+
+    /// A Secret by namespace and name.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Secret>> {
+        self.secrets.get(&ObjectKey::new(namespace, name))
+    }
+}
+
+/// What every resource has: its name, its labels, and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`
+    pub annotations: BTreeMap<String, String>,
+    /// Where the document starts.
+    pub origin: Origin,
+    /// Valid fields that this version does not act on: each makes the resource not ready.
+    pub unsupported: Vec<Unsupported>,
+}
+
+impl Meta {
+    /// Why the resource cannot be acted on by this version, if it cannot.
+    pub fn not_supported(&self) -> Option<String> {
+        let fields: Vec<String> = self.unsupported.iter().map(ToString::to_string).collect();
+        (!fields.is_empty()).then(|| fields.join("; "))
+    }
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The file, relative to the configuration directory.
+    pub file: Arc<str>,
+    /// One-based.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A field of Flux's schema that this version does not act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The field's path: `spec.provider`.
+    pub field: String,
+    /// Why, and what to do instead.
+    pub why: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.why)
+    }
+}
+
+/// `image.toolkit.fluxcd.io` ImageRepository: a repository to scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRepository {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `spec.image`, parsed.
+    pub image: ImageName,
+    /// `spec.image` verbatim: what is written into manifests.
+    pub spec_image: String,
+    /// `spec.interval`
+    pub interval: Duration,
+    /// `spec.timeout`, by default the interval, at least one second; spans authentication and scan.
+    pub timeout: Duration,
+    /// `spec.secretRef.name`: a `kubernetes.io/dockerconfigjson` Secret.
+    pub secret: Option<String>,
+    /// `spec.proxySecretRef.name`: `address`, `username`, `password`.
+    pub proxy_secret: Option<String>,
+    /// `spec.certSecretRef.name`: `tls.crt`, `tls.key`, `ca.crt`.
+    pub cert_secret: Option<String>,
+    /// `spec.suspend`
+    pub suspend: bool,
+    /// `spec.accessFrom.namespaceSelectors[].matchLabels`: selectors are alternatives, the labels of one all apply.
+    /// Absent means the repository's own namespace alone.
+    pub access_from: Option<Vec<BTreeMap<String, String>>>,
+    /// `spec.exclusionList`: unanchored regular expressions; by default `^.*\.sig$`.
+    pub exclusion_list: Vec<String>,
+    /// `spec.insecure`: plain HTTP is allowed.
+    pub insecure: bool,
+    /// Annotation `windlass.dev/registry-hosts`: other hosts under which senders name this registry
+    /// (comma-separated `host[:port]`, canonical spelling).
+    pub registry_hosts: Vec<String>,
+}
+
+/// `image.toolkit.fluxcd.io` ImagePolicy: how to choose among a repository's tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePolicy {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `spec.imageRepositoryRef`; the namespace defaults to the policy's own.
+    pub repository: ObjectKey,
+    /// `spec.policy`
+    pub rule: PolicyRule,
+    /// `spec.filterTags`
+    pub filter: Option<TagFilter>,
+    /// `spec.digestReflectionPolicy` with `spec.interval`
+    pub digest: DigestReflection,
+    /// `spec.suspend`
+    pub suspend: bool,
+}
+
+/// `spec.policy`: exactly one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyRule {
+    /// `semver.range`: a Masterminds constraint.
+    SemVer {
+        /// The constraint as written.
+        range: String,
+    },
+    /// `alphabetical.order`: bytewise.
+    Alphabetical(Order),
+    /// `numerical.order`: exact decimal.
+    Numerical(Order),
+}
+
+/// `order`: `asc` chooses the largest, `desc` the smallest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The default.
+    #[default]
+    Asc,
+    /// Chooses the smallest.
+    Desc,
+}
+
+/// `spec.filterTags`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagFilter {
+    /// Go RE2 syntax, unanchored; empty matches all.
+    pub pattern: String,
+    /// A replacement template; empty means the tag itself.
+    pub extract: String,
+}
+
+/// `spec.digestReflectionPolicy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestReflection {
+    /// The default: no digest.
+    Never,
+    /// Resolved when the chosen tag changes, then kept.
+    IfNotPresent,
+    /// Resolved on every reconcile and at this interval.
+    Always(Duration),
+}
+
+/// `image.toolkit.fluxcd.io` ImageUpdateAutomation: where to write what the policies choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUpdateAutomation {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `spec.sourceRef`: a GitRepository; the namespace defaults to the automation's own.
+    pub source: ObjectKey,
+    /// `spec.git.checkout.ref.branch`; absent means the GitRepository's branch, else `master`.
+    pub checkout_branch: Option<String>,
+    /// `spec.git.push.branch`; absent means the checkout branch.
+    pub push_branch: Option<String>,
+    /// `spec.git.commit.author.name`
+    pub author_name: Option<String>,
+    /// `spec.git.commit.author.email`
+    pub author_email: String,
+    /// `spec.git.commit.messageTemplate`; absent means [`DEFAULT_COMMIT_MESSAGE`].
+    pub message_template: Option<String>,
+    /// `spec.git.commit.messageTemplateValues`
+    pub message_values: BTreeMap<String, String>,
+    /// `spec.interval`
+    pub interval: Duration,
+    /// `spec.policySelector`; absent means every policy of the namespace.
+    pub policy_selector: Option<LabelSelector>,
+    /// `spec.update.path`, relative to the repository's root, without leading or trailing slash; empty is the root.
+    pub update_path: String,
+    /// `spec.suspend`
+    pub suspend: bool,
+}
+
+/// The message of a commit whose automation has no template (image-automation-controller 1.2).
+pub const DEFAULT_COMMIT_MESSAGE: &str = "Update from image update automation";
+
+/// A Kubernetes label selector.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabelSelector {
+    /// Labels that must be equal.
+    pub match_labels: BTreeMap<String, String>,
+    /// Requirements that must all hold.
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// One entry of `matchExpressions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelRequirement {
+    /// The label exists and has one of these values.
+    In(String, Vec<String>),
+    /// The label is absent or has none of these values.
+    NotIn(String, Vec<String>),
+    /// The label exists.
+    Exists(String),
+    /// The label is absent.
+    DoesNotExist(String),
+}
+
+impl LabelSelector {
+    /// Whether these labels satisfy every requirement.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        contains_all(labels, &self.match_labels)
+            && self.match_expressions.iter().all(|requirement| match requirement {
+                LabelRequirement::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
+                LabelRequirement::NotIn(key, values) => labels.get(key).is_none_or(|v| !values.contains(v)),
+                LabelRequirement::Exists(key) => labels.contains_key(key),
+                LabelRequirement::DoesNotExist(key) => !labels.contains_key(key),
+            })
+    }
+}
+
+/// Whether `labels` has every pair of `wanted`; an empty `wanted` matches everything.
+pub fn contains_all(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// `source.toolkit.fluxcd.io` GitRepository: a repository to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitRepository {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `spec.url`: `http://` or `https://`, without credentials.
+    pub url: String,
+    /// `spec.ref.branch`
+    pub branch: Option<String>,
+    /// `spec.secretRef.name`: `username` and `password`, or `bearerToken`; `ca.crt` (legacy `caFile`).
+    pub secret: Option<String>,
+    /// `spec.proxySecretRef.name`: `address`, `username`, `password`.
+    pub proxy_secret: Option<String>,
+    /// `spec.timeout`, 60 s by default: one Git operation.
+    pub timeout: Duration,
+    /// `spec.suspend`: no operation is made.
+    pub suspend: bool,
+}
+
+/// `notification.toolkit.fluxcd.io` Receiver: a webhook's path, its authentication, and what it concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `spec.type`
+    pub sender: SenderType,
+    /// `spec.secretRef.name`: key `token`.
+    pub secret: String,
+    /// `spec.resources`, of kind ImageRepository.
+    pub resources: Vec<ReceiverResource>,
+    /// `spec.suspend`
+    pub suspend: bool,
+}
+
+impl Receiver {
+    /// `/hook/<hex sha256(token + name + namespace)>` (notification-controller 1.9, `status.webhookPath`).
+    pub fn webhook_path(&self, token: &[u8]) -> String {
+        use sha2::{Digest as _, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(token);
+        hash.update(&self.meta.key.name);
+        hash.update(&self.meta.key.namespace);
+        format!("/hook/{}", hex::encode(hash.finalize()))
+    }
+}
+
+/// `spec.type` of a Receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SenderType {
+    /// Harbor, default and CloudEvents payloads.
+    Harbor,
+    /// Any request on the secret path.
+    Generic,
+    /// Any body signed in `X-Signature`.
+    GenericHmac,
+    /// The distribution registry's notifications (Windlass's own type).
+    Distribution,
+}
+
+impl SenderType {
+    /// As written in `spec.type`, and as the metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SenderType::Harbor => "harbor",
+            SenderType::Generic => "generic",
+            SenderType::GenericHmac => "generic-hmac",
+            SenderType::Distribution => "distribution",
+        }
+    }
+}
+
+/// One entry of a Receiver's `spec.resources`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverResource {
+    /// The namespace; the Receiver's own by default.
+    pub namespace: String,
+    /// Which ImageRepositories.
+    pub select: ReceiverSelect,
+}
+
+/// How a Receiver names its resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverSelect {
+    /// `name: podinfo`
+    Name(String),
+    /// `name: "*"` with `matchLabels`, which Flux requires.
+    Labels(BTreeMap<String, String>),
+}
+
+impl Receiver {
+    /// The ImageRepositories that this Receiver concerns, in order, each once.
+    pub fn image_repositories<'a>(&self, spec: &'a Spec) -> Vec<&'a Arc<ImageRepository>> {
+        spec.image_repositories
+            .values()
+            .filter(|repository| {
+                self.resources.iter().any(|resource| {
+                    resource.namespace == repository.meta.key.namespace
+                        && match &resource.select {
+                            ReceiverSelect::Name(name) => *name == repository.meta.key.name,
+                            ReceiverSelect::Labels(labels) => contains_all(&repository.meta.labels, labels),
+                        }
+                })
+            })
+            .collect()
+    }
+}
+
+/// `windlass.dev/v1alpha1` Notifier: who is told what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notifier {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// Where to.
+    pub target: NotifierTarget,
+    /// `spec.events`: which; by default all.
+    pub events: Vec<NoticeKind>,
+    /// `spec.namespaces`: automations of these namespaces; empty means the Notifier's own.
+    pub namespaces: Vec<String>,
+    /// `spec.automations`: names; empty means all of those namespaces.
+    pub automations: Vec<String>,
+    /// `spec.suspend`
+    pub suspend: bool,
+}
+
+/// Where a Notifier sends to. URLs and tokens are secrets and stay in the Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotifierTarget {
+    /// `spec.slack.webhook.secretRef.name`: an incoming webhook; key `address`.
+    SlackWebhook {
+        /// The Secret's name.
+        secret: String,
+    },
+    /// `spec.slack.bot`: `chat.postMessage`; key `token`.
+    SlackBot {
+        /// `spec.slack.bot.secretRef.name`
+        secret: String,
+        /// `spec.slack.bot.channel`: a channel's id or name.
+        channel: String,
+        /// `spec.slack.bot.apiURL`, by default `https://slack.com/api`; for a proxy in front of Slack.
+        api_url: String,
+    },
+    /// `spec.webhook.secretRef.name`: a JSON webhook; key `address`, optional `token` sent as a bearer token.
+    Webhook {
+        /// The Secret's name.
+        secret: String,
+    },
+}
+
+impl NotifierTarget {
+    /// The Secret that holds the target's address or token.
+    pub fn secret(&self) -> &str {
+        match self {
+            NotifierTarget::SlackWebhook { secret }
+            | NotifierTarget::SlackBot { secret, .. }
+            | NotifierTarget::Webhook { secret } => secret,
+        }
+    }
+}
+
+/// What a notice is about: `spec.events` of a Notifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeKind {
+    /// A commit landed.
+    Committed,
+    /// An automation, or something that it needs, started to fail.
+    Failed,
+    /// What failed works again.
+    Recovered,
+}
+
+impl NoticeKind {
+    /// As written in `spec.events`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NoticeKind::Committed => "committed",
+            NoticeKind::Failed => "failed",
+            NoticeKind::Recovered => "recovered",
+        }
+    }
+}
+
+/// A core `v1` Secret, with the values of its files and environment variables already read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// `data` (decoded) and `stringData`, and what `windlass.dev/from-env` and `windlass.dev/from-file` name.
+    pub values: BTreeMap<String, SecretValue>,
+}
+
+impl Secret {
+    /// A value's bytes.
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.values.get(key).map(SecretValue::expose)
+    }
+
+    /// A value as text, if it is UTF-8.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("meta", &self.meta).field("keys", &self.values.keys()).finish()
+    }
+}
+
+/// Secret bytes: wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(Arc<Zeroizing<Vec<u8>>>);
+
+impl SecretValue {
+    /// Takes the bytes over.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Zeroizing::new(bytes)))
+    }
+
+    /// The bytes; the caller must not print them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// Gives each resource type its kind, so that lists and statuses need no table.
+pub trait Resource {
+    /// The kind.
+    const KIND: Kind;
+    /// Name, labels, origin.
+    fn meta(&self) -> &Meta;
+    /// Kind, namespace and name.
+    fn object_ref(&self) -> ObjectRef {
+        ObjectRef::new(Self::KIND, self.meta().key.clone())
+    }
+}
+
+macro_rules! resource {
+    ($($kind:ident),*) => {$(
+        impl Resource for $kind {
+            const KIND: Kind = Kind::$kind;
+            fn meta(&self) -> &Meta {
+                &self.meta
+            }
+        }
+    )*};
+}
+resource!(ImageRepository, ImagePolicy, ImageUpdateAutomation, GitRepository, Receiver, Notifier, Secret);
