@@ -1,0 +1,227 @@
+//! The three questions that are asked of a repository, and the path of one request: authorise, send, follow.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::LOCATION;
+use http::{HeaderValue, Method, StatusCode};
+use url::Url;
+use windlass_model::{Digest, ImageName, Tag};
+
+use crate::authority::Authority;
+use crate::destination;
+use crate::endpoint::{Answer, Call, Endpoint};
+use crate::error::{Asked, Cause, RegistryError, Said};
+use crate::link;
+use crate::manifest::{self, Manifest, Reference};
+use crate::pool::RepositoryConfig;
+use crate::tags::{Gathering, TagLimits, TagList};
+use crate::transport::Fingerprint;
+
+/// Redirects that one request follows. Registries need one.
+const MAX_REDIRECTS: usize = 5;
+/// Some registries label tag lists as plain text, so nothing narrower is asked for.
+const ACCEPT_TAGS: &str = "application/json, */*;q=0.5";
+
+/// A repository of one registry. Cheap to clone, and cheap to make anew: what is worth keeping is in the pool.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    image: ImageName,
+    endpoint: Arc<Endpoint>,
+    authority: Authority,
+    timeout: Duration,
+    limits: TagLimits,
+}
+
+impl Repository {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, config: RepositoryConfig, limits: TagLimits) -> Self {
+        let authority = Authority::new(
+            endpoint.clone(),
+            config.credentials,
+            config.auth_hosts,
+            config.image.repository(),
+        );
+        let inner = Inner { image: config.image, endpoint, authority, timeout: config.timeout, limits };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The repository's name.
+    pub fn image(&self) -> &ImageName {
+        &self.inner.image
+    }
+
+    /// Every tag: all pages, or an error. A repository that the registry does not know is
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn tags(&self) -> Result<TagList, RegistryError> {
+        self.within(Asked::Tags, self.inner.list()).await
+    }
+
+    /// The digest that a tag has now, by one HEAD request where the registry states it. `None` if there is no such tag;
+    /// whatever else keeps the answer from being known is an error.
+    pub async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        self.within(Asked::Digest(tag.clone()), self.inner.digest(tag)).await
+    }
+
+    /// A manifest of at most 4 MiB, with its digest computed. `None` if there is no such manifest. By digest, other
+    /// content than asked for is [`Invalid`](crate::ErrorKind::Invalid).
+    pub async fn manifest(&self, reference: impl Into<Reference>) -> Result<Option<Manifest>, RegistryError> {
+        let reference = reference.into();
+        self.within(Asked::Manifest(reference.clone()), self.inner.manifest(&reference)).await
+    }
+
+    async fn within<T>(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, RegistryError> {
+        let timeout = self.inner.timeout;
+        let result = tokio::time::timeout(timeout, work).await.unwrap_or(Err(Cause::Timeout(timeout)));
+        result.map_err(|cause| RegistryError::new(self.inner.image.clone(), asked, cause))
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("image", &self.inner.image).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn list(&self) -> Result<TagList, Cause> {
+        let mut gathering = Gathering::new(&self.limits);
+        let mut seen = HashSet::new();
+        let mut url = self.url("tags/list").await?;
+        loop {
+            if seen.len() == self.limits.pages {
+                return Err(Cause::TooLarge(format!(
+                    "the tag list has more than {} pages",
+                    self.limits.pages
+                )));
+            }
+            // Hashes, because the URLs are as long as the registry likes.
+            if !seen.insert(Fingerprint::of([Some(url.as_str().as_bytes())])) {
+                return Err(Cause::Invalid("the pages of the tag list lead in a circle".to_owned()));
+            }
+            let fetched = self.fetch(Method::GET, url, ACCEPT_TAGS, self.limits.page_bytes).await?;
+            if fetched.answer.status != StatusCode::OK {
+                return Err(self.refusal(&fetched));
+            }
+            gathering.page(&fetched.answer.body)?;
+            let Some(target) = link::next(&fetched.answer.headers) else { return Ok(gathering.finish()) };
+            url = destination::next_page(&fetched.url, &target)
+                .map_err(|why| Cause::Refused(format!("the registry's tag list goes on, but {why}")))?;
+        }
+    }
+
+    async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Cause> {
+        let url = self.url(&format!("manifests/{tag}")).await?;
+        let fetched = self.fetch(Method::HEAD, url, manifest::ACCEPT, manifest::MAX_BYTES).await?;
+        let stated = match fetched.answer.status {
+            StatusCode::OK => manifest::stated_digest(&fetched.answer.headers)?,
+            StatusCode::NOT_FOUND => return Ok(None),
+            // Registries without HEAD, and those too old to state the digest, are asked for the content.
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => None,
+            _ => return Err(self.refusal(&fetched)),
+        };
+        match stated {
+            Some(digest) => Ok(Some(digest)),
+            None => Ok(self.manifest(&Reference::Tag(tag.clone())).await?.map(|manifest| manifest.digest)),
+        }
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<Option<Manifest>, Cause> {
+        let url = self.url(&format!("manifests/{reference}")).await?;
+        let fetched = self.fetch(Method::GET, url, manifest::ACCEPT, manifest::MAX_BYTES).await?;
+        match fetched.answer.status {
+            StatusCode::OK => {
+                Manifest::verify(reference, &fetched.answer.headers, fetched.answer.body).map(Some)
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(&fetched)),
+        }
+    }
+
+    async fn url(&self, what: &str) -> Result<Url, Cause> {
+        let mut url = self.endpoint.base().await?.clone();
+        url.set_path(&format!("/v2/{}/{what}", self.image.repository()));
+        Ok(url)
+    }
+
+    /// Sends a request with what the registry is known to want; after a 401, once more with the answer to its challenge.
+    async fn fetch(
+        &self,
+        method: Method,
+        url: Url,
+        accept: &'static str,
+        max_bytes: usize,
+    ) -> Result<Fetched, Cause> {
+        let authorization = self.authority.header().await?;
+        let mut call = Call { method, url, accept, authorization, form: None, max_bytes };
+        let fetched = self.follow(&call).await?;
+        if fetched.answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(fetched);
+        }
+        if !fetched.at_registry {
+            let host = fetched.url.host_str().unwrap_or_default();
+            return Err(Cause::Refused(format!(
+                "the registry redirects to {host}, which asks for credentials that are not meant for it"
+            )));
+        }
+        match self.authority.answer(&fetched.answer.headers, call.authorization.as_ref()).await? {
+            None => Ok(fetched),
+            header => {
+                call.authorization = header;
+                let fetched = self.follow(&call).await?;
+                if fetched.answer.status == StatusCode::UNAUTHORIZED {
+                    self.authority.forget().await;
+                }
+                Ok(fetched)
+            }
+        }
+    }
+
+    /// Follows redirects. The credential is left behind for good where one leaves the registry's origin.
+    async fn follow(&self, call: &Call) -> Result<Fetched, Cause> {
+        let registry = self.endpoint.base().await?;
+        let mut call = call.clone();
+        let sent = call.authorization.clone();
+        let mut at_registry = true;
+        for _ in 0..=MAX_REDIRECTS {
+            at_registry &= destination::same_origin(&call.url, registry);
+            if !at_registry {
+                call.authorization = None;
+            }
+            let answer = self.endpoint.exchange(&call).await?;
+            let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
+            let Some(location) = location else {
+                return Ok(Fetched { answer, url: call.url, at_registry, sent });
+            };
+            let location = String::from_utf8_lossy(location.as_bytes());
+            call.url = destination::redirect(&call.url, &location)
+                .map_err(|why| Cause::Refused(format!("the registry's answer is not followed: {why}")))?;
+        }
+        Err(Cause::Refused(format!("the registry redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    fn refusal(&self, fetched: &Fetched) -> Cause {
+        let secrets = self.authority.secrets(fetched.sent.as_ref());
+        self.endpoint.refusal(Said::read(fetched.answer.status, &fetched.answer.body, &secrets))
+    }
+}
+
+/// An answer, and where it came from.
+struct Fetched {
+    answer: Answer,
+    /// The URL that answered, after all redirects.
+    url: Url,
+    /// Whether no redirect left the registry's origin.
+    at_registry: bool,
+    /// The credential that the registry saw, to be kept out of messages.
+    sent: Option<HeaderValue>,
+}
