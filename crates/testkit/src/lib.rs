@@ -1,1 +1,30 @@
-//! placeholder
+//! Real servers for tests, the demo and the benchmarks: a container registry, a Git server, a stand-in for Slack, a
+//! reverse proxy that misbehaves on demand, and the built `windlass` binary itself.
+//!
+//! Everything listens on a free loopback port, keeps its files in a fresh folder, and is stopped by the value that
+//! started it. In-process servers run on threads of their own, so a test may block without starving them.
+//!
+//! This crate depends on no crate of the product: what it observes, it observes from outside.
+
+pub mod config;
+pub mod event;
+pub mod eventually;
+pub mod fleet;
+pub mod folder;
+pub mod git_cgi;
+pub mod git_repository;
+pub mod git_server;
+pub mod http_fault;
+pub mod http_server;
+pub mod image;
+pub mod locate;
+pub mod metrics;
+pub mod port;
+pub mod process;
+pub mod registry;
+pub mod slack;
+pub mod traffic;
+pub mod windlass;
+pub mod world;
+
+pub use eventually::eventually;

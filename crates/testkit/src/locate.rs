@@ -1,0 +1,91 @@
+//! Finding the programs that tests run. The only place of this crate that reads the environment.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The environment variable that names the registry's program; `cargo xtask test` sets it.
+pub const REGISTRY_VARIABLE: &str = "WINDLASS_TEST_REGISTRY";
+/// The environment variable that names the `windlass` program.
+pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
+/// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
+pub const REGISTRIES_IN_TARGET: [&str; 2] =
+    ["tools/registry-3.1.2/registry", "tools/registry-debian/usr/bin/docker-registry"];
+/// The names under which the distribution registry is packaged: upstream's and Debian's.
+pub const REGISTRY_NAMES: [&str; 2] = ["registry", "docker-registry"];
+
+/// The distribution registry: from [`REGISTRY_VARIABLE`], else the one that `cargo xtask setup` built, else the one on
+/// PATH.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn registry() -> Result<PathBuf> {
+    if let Some(path) = variable(REGISTRY_VARIABLE) {
+        return existing(path.into(), REGISTRY_VARIABLE);
+    }
+    let target = target_folder()?;
+    let installed = REGISTRIES_IN_TARGET.iter().map(|path| target.join(path)).find(|path| path.is_file());
+    match installed.or_else(|| REGISTRY_NAMES.iter().find_map(|name| on_path(name))) {
+        Some(path) => Ok(path),
+        None => bail!("no container registry to test against: run `cargo xtask setup`"),
+    }
+}
+
+/// The `windlass` program: from [`WINDLASS_VARIABLE`], else the one beside the running test.
+///
+/// # Errors
+/// When it is not built.
+pub fn windlass() -> Result<PathBuf> {
+    if let Some(path) = variable(WINDLASS_VARIABLE) {
+        return existing(path.into(), WINDLASS_VARIABLE);
+    }
+    let built = profile_folder()?.join(format!("windlass{}", env::consts::EXE_SUFFIX));
+    if !built.is_file() {
+        bail!("{} is not built: run `cargo build --package windlass`", built.display());
+    }
+    Ok(built)
+}
+
+/// A program by name, from PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let folders = variable("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// PATH as this process has it: the only variable that started servers inherit.
+pub(crate) fn search_path() -> std::ffi::OsString {
+    variable("PATH").unwrap_or_default()
+}
+
+/// Cargo's target folder: the parent of the profile's.
+///
+/// # Errors
+/// When the running program does not lie in one.
+pub fn target_folder() -> Result<PathBuf> {
+    let profile = profile_folder()?;
+    Ok(profile.parent().context("the test program lies outside a target folder")?.to_owned())
+}
+
+/// `target/debug` or its like: test programs lie in its `deps`, others in itself.
+fn profile_folder() -> Result<PathBuf> {
+    let program = env::current_exe().context("finding the running program")?;
+    let folder = program.parent().context("the running program has no folder")?;
+    let is_deps = folder.file_name().is_some_and(|name| name == "deps");
+    Ok(if is_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+}
+
+fn existing(path: PathBuf, variable: &str) -> Result<PathBuf> {
+    if !Path::is_file(&path) {
+        bail!("{variable} names {}, which does not exist", path.display());
+    }
+    Ok(path)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a developer's tool: tests learn here where their programs are"
+)]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}

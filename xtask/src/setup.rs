@@ -1,0 +1,147 @@
+//! Installing the tools that the checks and the demonstration need. Nothing is installed outside the target folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use windlass_testkit::locate::{REGISTRIES_IN_TARGET, REGISTRY_NAMES, on_path, target_folder};
+
+use crate::run::{captured, shown};
+
+/// The versions that the checks were last seen to pass with. The registry's is also part of its folder's name in
+/// `windlass_testkit::locate`.
+const CARGO_DENY: &str = "0.20.2";
+const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2";
+const DEBIAN_REGISTRY: &str = "docker-registry";
+
+/// What the checks use.
+pub(crate) struct Tools {
+    pub(crate) registry: PathBuf,
+    pub(crate) cargo_deny: PathBuf,
+}
+
+/// Installs what is missing and says where everything is.
+pub(crate) fn everything() -> Result<Tools> {
+    git()?;
+    let tools = Tools { registry: pinned_registry()?, cargo_deny: cargo_deny()? };
+    eprintln!("registry    {}", tools.registry.display());
+    eprintln!("cargo-deny  {}", tools.cargo_deny.display());
+    Ok(tools)
+}
+
+/// Checks for git and its HTTP server program, which are not ours to install.
+pub(crate) fn git() -> Result<()> {
+    let folder = captured(Command::new("git").arg("--exec-path")).context("git is needed; install it")?;
+    let program = Path::new(folder.trim()).join("git-http-backend");
+    ensure!(
+        program.is_file(),
+        "{} is missing; install the package that has `git http-backend`",
+        program.display()
+    );
+    Ok(())
+}
+
+/// The registry for tests: the pinned version, built by Go; without Go, whatever else can be had.
+fn pinned_registry() -> Result<PathBuf> {
+    let [built, _] = installed_registries()?;
+    if built.is_file() {
+        return Ok(built);
+    }
+    if on_path("go").is_some() {
+        match build_registry(built) {
+            Ok(program) => return Ok(program),
+            Err(error) => eprintln!("the pinned registry could not be built: {error:#}"),
+        }
+    }
+    any_registry()
+}
+
+/// The registry for the demonstration, the quickest way first: on PATH, installed before, Debian's package, built by Go.
+pub(crate) fn any_registry() -> Result<PathBuf> {
+    let found = REGISTRY_NAMES.iter().filter_map(|name| on_path(name)).find(|path| is_distribution(path));
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let [built, debian] = installed_registries()?;
+    if let Some(installed) = [&built, &debian].into_iter().find(|path| path.is_file()) {
+        return Ok(installed.clone());
+    }
+    if on_path("apt-get").is_some() && on_path("dpkg-deb").is_some() {
+        match unpack_debian_registry(&debian) {
+            Ok(()) => return Ok(debian),
+            Err(error) => eprintln!("Debian's {DEBIAN_REGISTRY} package could not be had: {error:#}"),
+        }
+    }
+    if on_path("go").is_some() {
+        return build_registry(built);
+    }
+    bail!(
+        "no container registry: put distribution's `registry` on PATH (on Debian and Ubuntu: `apt-get install \
+         {DEBIAN_REGISTRY}` as root), or install Go, with which `cargo xtask setup` builds one"
+    )
+}
+
+fn installed_registries() -> Result<[PathBuf; 2]> {
+    let target = target_folder()?;
+    Ok(REGISTRIES_IN_TARGET.map(|path| target.join(path)))
+}
+
+/// Other programs are called `registry` too.
+fn is_distribution(program: &Path) -> bool {
+    captured(Command::new(program).arg("--version")).is_ok_and(|version| version.contains("distribution"))
+}
+
+fn build_registry(program: PathBuf) -> Result<PathBuf> {
+    eprintln!("building {REGISTRY} (about a minute)");
+    let folder = program.parent().context("the registry lies in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    shown(Command::new("go").args(["install", REGISTRY]).env("GOBIN", folder).env("CGO_ENABLED", "0"))?;
+    ensure!(program.is_file(), "go installed no {}", program.display());
+    Ok(program)
+}
+
+/// Unpacks the package beside the other tools: installing it would also start a registry as a system service.
+fn unpack_debian_registry(program: &Path) -> Result<()> {
+    let folder = program.ancestors().nth(3).context("the registry lies below the tools' folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    eprintln!("fetching Debian's {DEBIAN_REGISTRY} package");
+    let mut download = Command::new("apt-get");
+    download.args(["download", "--quiet", DEBIAN_REGISTRY]).current_dir(folder);
+    if captured(&mut download).is_err() {
+        // The package lists of a fresh machine are empty, and only root can fetch them.
+        captured(Command::new("apt-get").args(["update", "--quiet"])).context("as root it would work")?;
+        captured(&mut download)?;
+    }
+    let package = fs::read_dir(folder)
+        .with_context(|| format!("reading {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .context("apt-get downloaded no package")?;
+    captured(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder))?;
+    fs::remove_file(&package).with_context(|| format!("removing {}", package.display()))?;
+    ensure!(is_distribution(program), "{} is not in the package or does not run", program.display());
+    Ok(())
+}
+
+fn cargo_deny() -> Result<PathBuf> {
+    if let Some(found) = on_path("cargo-deny").filter(|path| is_wanted_cargo_deny(path)) {
+        return Ok(found);
+    }
+    let folder = target_folder()?.join(format!("tools/cargo-deny-{CARGO_DENY}"));
+    let program = folder.join("bin/cargo-deny");
+    if !program.is_file() {
+        eprintln!("building cargo-deny {CARGO_DENY} (some minutes)");
+        let mut install = Command::new("cargo");
+        install
+            .args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+            .arg(&folder);
+        shown(&mut install)?;
+    }
+    ensure!(is_wanted_cargo_deny(&program), "{} is not cargo-deny {CARGO_DENY}", program.display());
+    Ok(program)
+}
+
+fn is_wanted_cargo_deny(program: &Path) -> bool {
+    captured(Command::new(program).arg("--version")).is_ok_and(|version| version.trim().ends_with(CARGO_DENY))
+}
