@@ -1,0 +1,231 @@
+//! `/healthz`, `/readyz`, `/metrics` and the local API that `windlass status` and `windlass reconcile` talk to.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use windlass_model::ObjectRef;
+use windlass_model::status::ObjectStatus;
+
+/// OpenMetrics text, as Prometheus negotiates it.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A reconcile request names one object.
+const MAX_BODY: usize = 16 * 1024;
+
+/// What the server shows and passes on to.
+pub trait Instance: Send + Sync + 'static {
+    /// The state of every resource.
+    fn status(&self) -> StatusReport;
+    /// What must hold before traffic should come.
+    fn checks(&self) -> impl Future<Output = Vec<Check>> + Send;
+    /// The metrics as OpenMetrics text.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+    /// Queues an object to be looked at now.
+    fn reconcile(&self, object: ObjectRef) -> impl Future<Output = ReconcileAnswer> + Send;
+}
+
+/// What `windlass status` shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The running version.
+    pub version: String,
+    /// Which configuration is in force: counts up with each reload.
+    pub configuration: u64,
+    /// Mistakes in the configuration, as `windlass check` words them.
+    pub problems: Vec<String>,
+    /// Every resource.
+    pub resources: Vec<ObjectStatus>,
+}
+
+/// One condition of readiness.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// More, for people.
+    pub detail: String,
+}
+
+/// What came of asking for a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum ReconcileAnswer {
+    /// These objects were queued.
+    Queued {
+        /// The queue's keys.
+        targets: Vec<ObjectRef>,
+    },
+    /// No such object, or nothing is run for it.
+    Unknown {
+        /// What to do instead.
+        why: String,
+    },
+    /// The queue could not take it.
+    Unavailable {
+        /// What failed.
+        why: String,
+    },
+}
+
+/// The secret that the local API asks for. The running process writes it where only its own user can read it.
+#[derive(Clone)]
+pub struct AdminToken(Arc<str>);
+
+impl AdminToken {
+    /// Takes the token over.
+    pub fn new(token: &str) -> Self {
+        Self(token.into())
+    }
+
+    fn matches(&self, request: &Request) -> bool {
+        let presented = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = presented.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        token.as_bytes().ct_eq(self.0.as_bytes()).into()
+    }
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminToken")
+    }
+}
+
+/// The routes. Health, readiness and metrics are open, as probes expect; the API asks for the token.
+pub fn admin_router<I: Instance>(instance: Arc<I>, token: AdminToken) -> Router {
+    let api = Router::new()
+        .route("/api/v1/status", get(status::<I>))
+        .route("/api/v1/reconcile", post(reconcile::<I>))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(token, authorize));
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready::<I>))
+        .route("/metrics", get(metrics::<I>))
+        .merge(api)
+        .with_state(instance)
+}
+
+async fn authorize(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
+    if token.matches(&request) {
+        return next.run(request).await;
+    }
+    let hint = "the local API needs the token of the data directory: use `windlass status --data DIR`\n";
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], hint).into_response()
+}
+
+async fn ready<I: Instance>(State(instance): State<Arc<I>>) -> Response {
+    let checks = instance.checks().await;
+    let status =
+        if checks.iter().all(|check| check.ok) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(checks)).into_response()
+}
+
+async fn metrics<I: Instance>(State(instance): State<Arc<I>>) -> Response {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], instance.metrics().await).into_response()
+}
+
+async fn status<I: Instance>(State(instance): State<Arc<I>>) -> Json<StatusReport> {
+    Json(instance.status())
+}
+
+async fn reconcile<I: Instance>(State(instance): State<Arc<I>>, Json(object): Json<ObjectRef>) -> Response {
+    let answer = instance.reconcile(object).await;
+    let status = match &answer {
+        ReconcileAnswer::Queued { .. } => StatusCode::ACCEPTED,
+        ReconcileAnswer::Unknown { .. } => StatusCode::NOT_FOUND,
+        ReconcileAnswer::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(answer)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::server::{Limits, serve};
+
+    struct Fixed {
+        ready: bool,
+    }
+
+    impl Instance for Fixed {
+        fn status(&self) -> StatusReport {
+            StatusReport { version: "0".into(), configuration: 3, problems: vec![], resources: vec![] }
+        }
+        async fn checks(&self) -> Vec<Check> {
+            vec![Check { name: "store".into(), ok: self.ready, detail: String::new() }]
+        }
+        async fn metrics(&self) -> String {
+            "# EOF\n".into()
+        }
+        async fn reconcile(&self, object: ObjectRef) -> ReconcileAnswer {
+            ReconcileAnswer::Queued { targets: vec![object] }
+        }
+    }
+
+    /// Starts a server and returns its address and the token that stops it.
+    async fn start(ready: bool, limits: Limits) -> (std::net::SocketAddr, CancellationToken, JoinServer) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = admin_router(Arc::new(Fixed { ready }), AdminToken::new("secret"));
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(serve(listener, router, limits, stop.clone()));
+        (address, stop, running)
+    }
+
+    type JoinServer = tokio::task::JoinSet<()>;
+
+    async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn health_is_open_and_the_api_asks_for_the_token() {
+        let (address, stop, mut running) = start(true, Limits::default()).await;
+        let get = |path: &str, extra: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n");
+        assert!(ask(address, &get("/healthz", "")).await.starts_with("HTTP/1.1 200"));
+        assert!(ask(address, &get("/readyz", "")).await.starts_with("HTTP/1.1 200"));
+        assert!(ask(address, &get("/metrics", "")).await.ends_with("# EOF\n"));
+        assert!(ask(address, &get("/api/v1/status", "")).await.starts_with("HTTP/1.1 401"));
+        let wrong = get("/api/v1/status", "Authorization: Bearer secre\r\n");
+        assert!(ask(address, &wrong).await.starts_with("HTTP/1.1 401"));
+        let right = get("/api/v1/status", "Authorization: Bearer secret\r\n");
+        assert!(ask(address, &right).await.contains("\"configuration\":3"));
+        stop.cancel();
+        running.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn readiness_fails_while_a_check_fails() {
+        let (address, _stop, _running) = start(false, Limits::default()).await;
+        let answer = ask(address, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_never_ends_its_head_is_cut_off() {
+        let limits = Limits { head: Duration::from_millis(50), ..Limits::default() };
+        let (address, _stop, _running) = start(true, limits).await;
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost:").await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+}
