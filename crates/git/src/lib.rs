@@ -1,1 +1,38 @@
-//! placeholder
+//! Git over smart HTTP, in pure Rust: a persistent bare mirror, edits without a work tree, and a compare-and-swap push.
+//!
+//! This crate owns the wire protocol (pkt-line, protocol v2 `ls-refs` and `fetch`, send-pack), the mirror on disk and
+//! the making of commits. It never runs a program, never reads Git configuration, credential helpers or the
+//! environment, never follows a symbolic link or a submodule, and never decides what to write.
+//!
+//! gix supplies object, tree and pack formats and appears in no public signature.
+
+mod advertisement;
+mod capabilities;
+mod commit;
+mod edit;
+mod error;
+mod fetch;
+mod generation;
+mod http;
+mod id;
+mod lsrefs;
+mod mirror;
+mod pack;
+mod pktline;
+mod push;
+mod remote;
+mod report;
+mod sideband;
+mod store;
+mod tree;
+
+pub use commit::{Base, CommitText, CommitTextError, Identity, Prepared};
+pub use edit::EditError;
+pub use error::{ErrorKind, GitError, Retry};
+pub use generation::LayoutError;
+pub use http::RemoteError;
+pub use id::{BlobId, CommitId, InvalidId};
+pub use mirror::{Limits, Mirror, PushOutcome, PushRequest};
+pub use remote::{Auth, ClientPool, ConfigError, ProxyConfig, Remote, RemoteConfig};
+pub use store::{Blob, Cause, StoreError};
+pub use tree::FileEntry;

@@ -1,0 +1,11 @@
+//! The engine against a real Git server, with the `git` program as the oracle.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod landing;
+mod reading;
+mod refusals;
+mod repair;
+mod tls;

@@ -1,0 +1,186 @@
+//! A real Git server for tests: `git http-backend` behind axum on the loopback interface, with faults on demand, and
+//! the `git` program as the oracle.
+
+mod git;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use windlass_git::{
+    Auth, CommitId, CommitText, FileEntry, Identity, Limits, Mirror, Prepared, PushOutcome, PushRequest,
+    Remote, RemoteConfig,
+};
+
+pub(crate) use self::git::{git, git_with_input, try_git};
+pub(crate) use self::server::Server;
+
+/// A served repository, somebody else's clone of it, and a folder for our mirror.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) temp: TempDir,
+}
+
+impl World {
+    /// Serves a repository whose `main` has a few files.
+    pub(crate) async fn new() -> Self {
+        let world = Self::empty(&[]).await;
+        world.foreign(&[
+            ("README.md", "hello\n"),
+            ("apps/one/deploy.yaml", "image: app:1.0.0\n"),
+            ("apps/two/deploy.yaml", "image: app:1.0.0\r\n# comment\r\n"),
+            ("clusters/prod/kustomization.yaml", "resources: []\n"),
+        ]);
+        world
+    }
+
+    /// Serves a repository without commits.
+    pub(crate) async fn empty(init: &[&str]) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let repository = temp.path().join("srv/repo.git");
+        std::fs::create_dir_all(&repository).unwrap();
+        let flags = [&["init", "--quiet", "--bare", "--initial-branch=main"], init].concat();
+        git(&repository, &flags);
+        for setting in ["http.receivepack=true", "uploadpack.allowFilter=true", "receive.fsckObjects=true"] {
+            let (key, value) = setting.split_once('=').unwrap();
+            git(&repository, &["config", key, value]);
+        }
+        let work = temp.path().join("work");
+        std::fs::create_dir_all(&work).unwrap();
+        git(&work, &[&["init", "--quiet", "--initial-branch=main"], init].concat());
+        git(&work, &["remote", "add", "origin", repository.to_str().unwrap()]);
+        let server = Server::start(temp.path().join("srv")).await;
+        Self { server, temp }
+    }
+
+    /// The served bare repository.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.temp.path().join("srv/repo.git")
+    }
+
+    /// Somebody else's work tree.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.temp.path().join("work")
+    }
+
+    /// Somebody else commits to `main` and pushes.
+    pub(crate) fn foreign(&self, files: &[(&str, &str)]) -> CommitId {
+        commit_elsewhere(&self.work(), files)
+    }
+
+    pub(crate) fn config(&self) -> RemoteConfig {
+        RemoteConfig {
+            url: format!("{}/repo.git", self.server.url()),
+            auth: Auth::None,
+            ca_pem: None,
+            client_identity_pem: None,
+            proxy: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    pub(crate) async fn mirror(&self) -> Mirror {
+        self.mirror_with(self.config(), Limits::default()).await
+    }
+
+    pub(crate) async fn mirror_with(&self, config: RemoteConfig, limits: Limits) -> Mirror {
+        let remote = Remote::new(config).unwrap();
+        Mirror::open(&self.temp.path().join("mirror"), remote, limits).await.unwrap()
+    }
+
+    /// Where a branch of the served repository points.
+    pub(crate) fn tip(&self, branch: &str) -> CommitId {
+        git(&self.repository(), &["rev-parse", &format!("refs/heads/{branch}")]).parse().unwrap()
+    }
+
+    /// The content of a file at a branch's tip.
+    pub(crate) fn content(&self, branch: &str, path: &str) -> String {
+        git_with_input(&self.repository(), &["cat-file", "blob", &format!("{branch}:{path}")], b"")
+    }
+
+    /// Subjects of a branch's commits, newest first.
+    pub(crate) fn log(&self, branch: &str) -> Vec<String> {
+        git(&self.repository(), &["log", "--format=%s", branch]).lines().map(str::to_owned).collect()
+    }
+
+    /// `git fsck` finds nothing wrong on the server and in the mirror.
+    pub(crate) fn assert_clean(&self, mirror: &Mirror) {
+        for path in [Some(self.repository()), mirror.path()].into_iter().flatten() {
+            assert_fsck(&path);
+        }
+    }
+}
+
+pub(crate) fn assert_fsck(path: &Path) {
+    let (ok, text) = try_git(path, &["fsck", "--full", "--strict", "--no-dangling"]);
+    assert!(ok && !text.contains("missing") && !text.contains("broken"), "{}: {text}", path.display());
+}
+
+/// Commits to `main` in a work tree, on top of what the server has, and pushes. Usable from other threads.
+pub(crate) fn commit_elsewhere(work: &Path, files: &[(&str, &str)]) -> CommitId {
+    if try_git(work, &["fetch", "--quiet", "origin", "main"]).0 {
+        git(work, &["reset", "--quiet", "--hard", "FETCH_HEAD"]);
+    }
+    for (path, content) in files {
+        let path = work.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    git(work, &["add", "--all"]);
+    git(work, &["commit", "--quiet", "--allow-empty", "--message", "by somebody else"]);
+    git(work, &["push", "--quiet", "origin", "HEAD:refs/heads/main"]);
+    git(work, &["rev-parse", "HEAD"]).parse().unwrap()
+}
+
+pub(crate) fn text(message: &str) -> CommitText {
+    let bot = Identity { name: "Windlass".into(), email: "windlass@example.com".into() };
+    let time = jiff::Timestamp::from_second(1_750_000_000).unwrap();
+    CommitText { author: bot.clone(), committer: bot, time, message: message.into() }
+}
+
+pub(crate) fn change(path: &str, content: &str) -> Vec<(String, Vec<u8>)> {
+    vec![(path.to_owned(), content.as_bytes().to_vec())]
+}
+
+/// Looks at a branch and fetches it.
+pub(crate) async fn update(mirror: &mut Mirror, branch: &str) -> CommitId {
+    let tip = mirror.ls_refs(&[branch]).await.unwrap()[branch].expect("the branch exists");
+    mirror.fetch(branch, tip).await.unwrap();
+    tip
+}
+
+/// Prepares an edit of one file.
+pub(crate) async fn edit(
+    mirror: &Mirror,
+    base: CommitId,
+    path: &str,
+    content: &str,
+    message: &str,
+) -> Prepared {
+    mirror.commit(base, change(path, content), &text(message)).await.unwrap().expect("a change")
+}
+
+pub(crate) async fn push(
+    mirror: &mut Mirror,
+    branch: &str,
+    old: Option<CommitId>,
+    tip: &Prepared,
+) -> PushOutcome {
+    mirror.push(PushRequest { branch, expected_old: old, tip, rewrite: false }).await.unwrap()
+}
+
+/// Pushes on top of `old`; anything but landing is a failure.
+pub(crate) async fn land(mirror: &mut Mirror, branch: &str, old: Option<CommitId>, tip: &Prepared) {
+    let outcome = push(mirror, branch, old, tip).await;
+    assert!(matches!(outcome, PushOutcome::Landed { .. }), "{outcome:?}");
+}
+
+/// Every file of a commit with its content.
+pub(crate) async fn contents(mirror: &Mirror, commit: CommitId) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for FileEntry { path, blob } in mirror.files(commit, "", |_| true).await.unwrap() {
+        out.push((path, String::from_utf8(mirror.read_blob(blob).await.unwrap()).unwrap()));
+    }
+    out
+}
