@@ -89,7 +89,9 @@ pub enum ImageNameError {
     #[error("`{0}` does not start with a valid registry host")]
     Registry(String),
     /// The path part is malformed.
-    #[error("`{0}` is not a valid repository: lower-case letters, digits and single separators (`.`, `_`, `-`, `/`)")]
+    #[error(
+        "`{0}` is not a valid repository: lower-case letters, digits and single separators (`.`, `_`, `-`, `/`)"
+    )]
     Repository(String),
 }
 
@@ -108,7 +110,8 @@ pub fn canonical_registry(host: &str) -> String {
     }
 }
 
-fn valid_registry(registry: &str) -> bool {
+/// Whether a text is `host[:port]`, as the first part of a reference may be.
+pub(crate) fn valid_registry(registry: &str) -> bool {
     let (host, port) = match registry.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && !host.ends_with(':') => (host, Some(port)),
         _ => (registry, None),
@@ -167,7 +170,9 @@ impl Tag {
         let rest = self.0.strip_prefix("sha256-")?;
         let (hex, suffix) = rest.split_at_checked(64)?;
         let suffix_ok = suffix.is_empty()
-            || suffix.strip_prefix('.').is_some_and(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase()));
+            || suffix
+                .strip_prefix('.')
+                .is_some_and(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase()));
         if suffix_ok { Digest::parse(&format!("sha256:{hex}")).ok() } else { None }
     }
 }
@@ -333,7 +338,8 @@ mod tests {
             let subject = Tag::parse(&tag).unwrap().referrer_subject().unwrap();
             assert_eq!(subject.as_str(), format!("sha256:{hex}"));
         }
-        for tag in [format!("sha256-{hex}-x"), format!("sha256-{hex}."), "sha256-abc".into(), "1.0.0".into()] {
+        for tag in [format!("sha256-{hex}-x"), format!("sha256-{hex}."), "sha256-abc".into(), "1.0.0".into()]
+        {
             assert_eq!(Tag::parse(&tag).unwrap().referrer_subject(), None, "{tag}");
         }
     }

@@ -5,10 +5,13 @@
 
 pub mod clock;
 pub mod image;
+pub mod load;
 pub mod message;
 pub mod name;
+pub mod place;
 pub mod resource;
 pub mod signal;
+pub mod status;
 
 pub use clock::Clock;
 pub use image::{Digest, ImageName, ImageRef, Tag};

@@ -134,6 +134,9 @@ pub struct ImageRepository {
     /// Annotation `windlass.dev/registry-hosts`: other hosts under which senders name this registry
     /// (comma-separated `host[:port]`, canonical spelling).
     pub registry_hosts: Vec<String>,
+    /// Annotation `windlass.dev/registry-auth-hosts`: token servers (comma-separated `host[:port]`) that may see the
+    /// credentials although they are not on the registry's own host.
+    pub auth_hosts: Vec<String>,
 }
 
 /// `image.toolkit.fluxcd.io` ImagePolicy: how to choose among a repository's tags.
@@ -286,6 +289,18 @@ pub struct GitRepository {
     pub timeout: Duration,
     /// `spec.suspend`: no operation is made.
     pub suspend: bool,
+    /// Annotation `windlass.dev/access-from`: the other namespaces whose automations may write here, with this
+    /// repository's credentials; `*` is every namespace. Flux has no such limit; a tenant must not get another's
+    /// write access by naming its GitRepository.
+    pub access_from: Vec<String>,
+}
+
+impl GitRepository {
+    /// Whether automations of a namespace may write to it.
+    pub fn admits(&self, namespace: &str) -> bool {
+        self.meta.key.namespace == namespace
+            || self.access_from.iter().any(|admitted| admitted == "*" || admitted == namespace)
+    }
 }
 
 /// `notification.toolkit.fluxcd.io` Receiver: a webhook's path, its authentication, and what it concerns.

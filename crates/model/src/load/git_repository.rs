@@ -1,0 +1,230 @@
+//! GitRepository (source-controller 1.9, `api/v1/gitrepository_types.go`), as far as image automation uses it.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::branch::check_branch;
+use super::duration::Units;
+use super::fields::{Fields, Slot};
+use super::object::{ACCESS_FROM, Object};
+use crate::resource::GitRepository;
+
+/// Fields of `spec` that are acted on, or that cannot be.
+const SPEC: &[&str] =
+    &["url", "secretRef", "proxySecretRef", "provider", "timeout", "ref", "suspend", "serviceAccountName"];
+/// Fields that concern what source-controller fetches for the cluster. Flux's image automation ignores them, and so
+/// does Windlass: each is checked for its form and then left alone.
+const IGNORED_BY_FLUX_TOO: &[&str] =
+    &["interval", "ignore", "include", "recurseSubmodules", "sparseCheckout", "verify"];
+/// Fields that v1beta2 still had and that had stopped to mean anything by then.
+const IGNORED_IN_V1BETA2: &[&str] = &["gitImplementation", "accessFrom"];
+/// The CRD's default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+/// More included repositories or directories than this are a mistake.
+const MAX_ITEMS: usize = 1_000;
+
+pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
+    let mut known = [SPEC, IGNORED_BY_FLUX_TOO].concat();
+    if object.version == "v1beta2" {
+        known.extend(IGNORED_IN_V1BETA2);
+    }
+    let spec = object.spec(&known)?;
+    let url = spec.required("url").and_then(|slot| url(&slot));
+    let branch = spec.slot("ref").and_then(|slot| reference(&slot));
+    let secret = spec.local_reference("secretRef");
+    let proxy_secret = spec.local_reference("proxySecretRef");
+    let timeout = spec.duration("timeout", Units::UpToMinutes).unwrap_or(DEFAULT_TIMEOUT);
+    let suspend = spec.flag("suspend");
+    let access_from = object.annotation(ACCESS_FROM).map(access_from).unwrap_or_default();
+    provider(&spec);
+    check_ignored(&spec);
+    let meta = object.meta();
+    Some(GitRepository { meta, url: url?, branch, secret, proxy_secret, timeout, suspend, access_from })
+}
+
+fn access_from(slot: &Slot<'_>) -> Vec<String> {
+    let Some(text) = slot.text() else { return Vec::new() };
+    let namespaces: Vec<String> = text.split(',').map(|namespace| namespace.trim().to_owned()).collect();
+    if namespaces.iter().any(String::is_empty) {
+        slot.error("names an empty namespace: write namespaces, comma-separated, or `*` for all");
+    }
+    namespaces
+}
+
+/// The text is not repeated in errors: people put credentials into URLs.
+fn url(slot: &Slot<'_>) -> Option<String> {
+    const SSH: &str =
+        "SSH is not supported yet: write an https:// URL, with `username` and `password` in the Secret";
+    slot.remember_place();
+    let text = slot.filled_text()?;
+    if text.starts_with("ssh://") || is_scp_like(text) {
+        slot.unsupported(SSH);
+        return Some(text.to_owned());
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        slot.error("must not contain spaces or line breaks");
+        return None;
+    }
+    let parsed = match Url::parse(text) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            slot.error(format_args!(
+                "is not a URL: {error}; write for example https://example.com/org/fleet.git"
+            ));
+            return None;
+        }
+    };
+    if !matches!(parsed.scheme(), "http" | "https") {
+        slot.error("must start with https://, http:// or ssh://");
+    } else if !parsed.username().is_empty() || parsed.password().is_some() {
+        slot.error("must not contain credentials: put them into a Secret and name it in spec.secretRef");
+    } else if parsed.query().is_some() || parsed.fragment().is_some() {
+        slot.error("must not have a query or a fragment");
+    } else {
+        return Some(text.to_owned());
+    }
+    None
+}
+
+/// `git@host:path`, which Git takes for SSH.
+fn is_scp_like(text: &str) -> bool {
+    !text.contains("://")
+        && text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
+}
+
+fn reference(slot: &Slot<'_>) -> Option<String> {
+    let fields = slot.fields(&["branch", "tag", "semver", "name", "commit"])?;
+    for slot in ["tag", "semver", "name", "commit"].iter().filter_map(|name| fields.slot(name)) {
+        if slot.text().is_some_and(|text| !text.is_empty()) {
+            slot.unsupported("only a branch can be written to: use spec.ref.branch");
+        }
+    }
+    let branch = fields.slot("branch")?;
+    let text = branch.text().filter(|text| !text.is_empty())?;
+    branch.check(check_branch(text)).map(|()| text.to_owned())
+}
+
+fn provider(spec: &Fields<'_>) {
+    if let Some(slot) = spec.slot("provider") {
+        let words = [("generic", true), ("azure", false), ("aws", false), ("github", false)];
+        if slot.choice(&words) == Some(false) {
+            slot.unsupported(
+                "logins by a cloud identity or a GitHub App are not supported yet: use `generic` with `username` and \
+                 `password` in the Secret of spec.secretRef",
+            );
+        }
+    }
+    if let Some(slot) = spec.slot("serviceAccountName")
+        && slot.text().is_some_and(|text| !text.is_empty())
+    {
+        slot.unsupported("a ServiceAccount's identity is not supported yet: name a Secret in spec.secretRef");
+    }
+}
+
+fn check_ignored(spec: &Fields<'_>) {
+    if let Some(slot) = spec.required("interval") {
+        slot.duration(Units::WithHours);
+    }
+    spec.text("ignore");
+    spec.flag("recurseSubmodules");
+    spec.texts("sparseCheckout", MAX_ITEMS);
+    if let Some(verify) = spec.fields("verify", &["mode", "secretRef"]) {
+        verify.text("mode");
+        verify.local_reference("secretRef");
+    }
+    for item in spec.slot("include").and_then(|slot| slot.list(MAX_ITEMS)).unwrap_or_default() {
+        if let Some(include) = item.fields(&["repository", "fromPath", "toPath"]) {
+            if let Some(repository) = include.required("repository") {
+                repository.local_reference();
+            }
+            include.text("fromPath");
+            include.text("toPath");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{found, only, problems};
+    use super::*;
+
+    fn with(spec: &str) -> String {
+        format!(
+            "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: fleet}}\nspec:\n  \
+             interval: 5m\n{spec}"
+        )
+    }
+
+    fn repository(spec: &str) -> GitRepository {
+        only(&with(spec)).git_repositories.values().next().unwrap().as_ref().clone()
+    }
+
+    #[test]
+    fn what_is_acted_on_is_read_and_the_rest_is_only_checked() {
+        let minimal = repository("  url: https://example.com/org/fleet\n");
+        assert_eq!(minimal.url, "https://example.com/org/fleet");
+        assert_eq!((minimal.timeout, minimal.branch, minimal.secret), (DEFAULT_TIMEOUT, None, None));
+        let text = "  url: http://git.local:3000/fleet.git\n  ref: {branch: prod}\n  secretRef: {name: a}\n  \
+                    proxySecretRef: {name: p}\n  timeout: 20s\n  provider: generic\n  suspend: true\n  ignore: |\n    \
+                    /docs\n  include:\n  - {repository: {name: x}, fromPath: a, toPath: b}\n  recurseSubmodules: \
+                    true\n  sparseCheckout: [a]\n  verify: {mode: HEAD, secretRef: {name: k}}\n";
+        let full = repository(text);
+        assert_eq!(full.branch.as_deref(), Some("prod"));
+        assert_eq!((full.secret.as_deref(), full.proxy_secret.as_deref()), (Some("a"), Some("p")));
+        assert_eq!(full.timeout, Duration::from_secs(20));
+        assert!(full.suspend && full.meta.unsupported.is_empty());
+    }
+
+    #[test]
+    fn ssh_fixed_references_and_providers_are_not_supported_and_say_so() {
+        for (spec, field) in [
+            ("  url: ssh://git@example.com/fleet\n", "spec.url"),
+            ("  url: git@example.com:org/fleet.git\n", "spec.url"),
+            ("  url: https://x.y/z\n  ref: {tag: v1}\n", "spec.ref.tag"),
+            ("  url: https://x.y/z\n  ref: {semver: '*'}\n", "spec.ref.semver"),
+            ("  url: https://x.y/z\n  ref: {name: refs/x}\n", "spec.ref.name"),
+            ("  url: https://x.y/z\n  ref: {commit: abc}\n", "spec.ref.commit"),
+            ("  url: https://x.y/z\n  provider: github\n", "spec.provider"),
+            ("  url: https://x.y/z\n  serviceAccountName: git\n", "spec.serviceAccountName"),
+        ] {
+            let fields: Vec<_> = repository(spec).meta.unsupported.into_iter().map(|u| u.field).collect();
+            assert_eq!(fields, [field], "{spec}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_with_its_line() {
+        const URL: &str = "  url: https://x.y/z\n";
+        let after = |rest: &str| format!("{URL}{rest}");
+        for (spec, line, field, message) in [
+            ("  suspend: false\n".into(), 4, "spec.url", "is required"),
+            ("  url: ''\n".into(), 6, "spec.url", "must not be empty"),
+            ("  url: fleet\n".into(), 6, "spec.url", "is not a URL"),
+            ("  url: ftp://x.y/z\n".into(), 6, "spec.url", "must start with"),
+            ("  url: 'https://x.y/ z'\n".into(), 6, "spec.url", "spaces"),
+            ("  url: https://x.y/z?a=b\n".into(), 6, "spec.url", "query"),
+            (after("  timeout: 1h\n"), 7, "spec.timeout", "hours"),
+            (after("  provider: gitlab\n"), 7, "spec.provider", "is not one of"),
+            (after("  ref: {branch: a..b}\n"), 7, "spec.ref.branch", "branch"),
+            (after("  ref: {brunch: a}\n"), 7, "spec.ref.brunch", "did you mean `branch`?"),
+            (after("  recurseSubmodules: 1\n"), 7, "spec.recurseSubmodules", "`true` or `false`"),
+            (after("  include:\n  - {fromPath: a}\n"), 8, "spec.include[0].repository", "is required"),
+            (after("  gitImplementation: libgit2\n"), 7, "spec.gitImplementation", "is not a known field"),
+        ] {
+            let text = with(&spec);
+            assert!(found(&text, line, field, message), "{text}\n{:#?}", problems(&text));
+        }
+        let text = with(URL).replace("  interval: 5m\n", "");
+        assert!(found(&text, 4, "spec.interval", "is required"));
+        let old = with(&after("  gitImplementation: libgit2\n")).replace("io/v1", "io/v1beta2");
+        assert!(problems(&old).is_empty(), "{:?}", problems(&old));
+    }
+
+    #[test]
+    fn credentials_in_a_url_are_refused_and_never_repeated() {
+        let text = with("  url: https://bot:hunter2@x.y/z\n");
+        assert!(found(&text, 6, "spec.url", "must not contain credentials"));
+        assert!(problems(&text).iter().all(|problem| !problem.contains("hunter2")));
+    }
+}

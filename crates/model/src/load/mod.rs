@@ -1,0 +1,58 @@
+//! From YAML text to resources, with every problem at once. Owns the schema of what Windlass loads: fields, defaults,
+//! types, and the references between objects. It never reads a file, an environment variable or a clock: the binary
+//! passes texts in and fulfils [`SecretSource`]s.
+//!
+//! * [`read`] turns one file's text into a [`SourceFile`].
+//! * [`assemble`] puts files together into a [`Spec`](crate::Spec).
+//! * [`cross_check`] finds what one file alone cannot show: dangling references, missing keys of Secrets.
+//! * [`readiness`] says why an object cannot be acted on.
+
+mod assemble;
+mod automation;
+mod branch;
+mod cross_check;
+mod duration;
+mod fields;
+mod git_repository;
+mod image_policy;
+mod image_repository;
+mod kinds;
+mod nearest;
+mod node;
+mod notifier;
+mod object;
+mod problem;
+mod receiver;
+mod scalar;
+mod secret;
+mod selector;
+mod source_file;
+#[cfg(test)]
+mod testing;
+
+pub use assemble::{Loaded, assemble};
+pub use cross_check::{cross_check, readiness};
+pub use problem::{Problem, Severity};
+pub use secret::{SecretFrom, SecretSource};
+pub use source_file::{AnyResource, SourceFile, read};
+
+/// What is told about an encrypted document.
+const SOPS_REFUSAL: &str = "is encrypted with SOPS, which is not decrypted here: take the values from the environment \
+                            or from mounted files (annotations windlass.dev/from-env, windlass.dev/from-file)";
+
+/// Checks of texts whose grammar belongs to the crates above: constraints, regular expressions, templates.
+///
+/// Each answers with a message for people, which is reported at the exact field.
+pub trait Semantics: Send + Sync {
+    /// `spec.policy.semver.range`
+    fn semver_range(&self, range: &str) -> Result<(), String>;
+    /// `spec.filterTags.pattern`
+    fn filter_pattern(&self, pattern: &str) -> Result<(), String>;
+    /// `spec.filterTags.extract`, with the pattern whose groups it names. A doubt is a warning: Flux knows no invalid
+    /// template, an unknown group is empty.
+    fn filter_extract(&self, pattern: &str, extract: &str) -> Result<(), String>;
+    /// `spec.exclusionList[]`
+    fn exclusion(&self, pattern: &str) -> Result<(), String>;
+    /// `spec.git.commit.messageTemplate`
+    fn message_template(&self, template: &str) -> Result<(), String>;
+}
