@@ -1,1 +1,177 @@
-//! placeholder
+//! The promoter: observes registries and Git, lets `policy` decide, and executes the plan.
+//!
+//! It owns the dispatcher, the lanes and the outbox's delivery. It never decides what is chosen or written: that is
+//! `policy`'s; and it never receives from the outside: that is the watcher's. Everything reaches it through the queue.
+
+mod access;
+mod board;
+mod choices;
+mod commit_text;
+mod draft;
+mod images;
+mod known;
+mod landing;
+mod lane;
+mod lanes;
+mod markers;
+mod metrics;
+mod notices;
+mod outbox;
+mod round;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_git::ClientPool;
+use windlass_model::resource::Resource;
+use windlass_model::signal::RescanReason;
+use windlass_model::status::ObjectStatus;
+use windlass_model::{Clock, Hint, Kind, ObjectRef, Signal, Spec, load};
+use windlass_notify::Sender;
+use windlass_registry::Pool;
+use windlass_store::{Health, Store, StoreError};
+
+use crate::board::Board;
+use crate::lanes::Lanes;
+use crate::work::Shared;
+
+pub use crate::metrics::Metrics;
+
+/// What a promoter is made of.
+pub struct Parts {
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The queue, ledger and outbox.
+    pub store: Store,
+    /// The registries.
+    pub pool: Pool,
+    /// The chat services and webhooks.
+    pub sender: Sender,
+    /// Registered metrics.
+    pub metrics: Metrics,
+    /// The configuration and its changes.
+    pub spec: watch::Receiver<Arc<Spec>>,
+    /// The folder of the Git mirrors.
+    pub mirrors: PathBuf,
+}
+
+/// The promoter. Cheap to clone; every clone is the same one.
+#[derive(Clone)]
+pub struct Promoter {
+    shared: Arc<Shared>,
+    cancel: CancellationToken,
+}
+
+impl Promoter {
+    /// Takes up where the last process ended: known choices and told failures come from the ledger.
+    pub async fn start(parts: Parts, cancel: CancellationToken) -> Result<Self, StoreError> {
+        let Parts { clock, store, pool, sender, metrics, spec, mirrors } = parts;
+        let shared = Arc::new(Shared {
+            clock,
+            store,
+            pool,
+            git_clients: ClientPool::default(),
+            sender,
+            metrics,
+            spec,
+            mirrors,
+            board: Board::default(),
+            images: images::Images::default(),
+            choices: choices::Choices::default(),
+            lanes: Lanes::new(cancel.clone()),
+            not_ready: RwLock::default(),
+        });
+        let promoter = Self { shared, cancel };
+        promoter.adopt();
+        promoter.remember().await?;
+        Ok(promoter)
+    }
+
+    /// Runs until the token given to [`Self::start`] is cancelled, then finishes what is in flight.
+    pub async fn run(&self) {
+        let dispatch = work::dispatch(self.shared.clone(), self.cancel.clone());
+        let deliver = outbox::deliver(self.shared.clone(), self.cancel.clone());
+        tokio::join!(dispatch, deliver, self.follow_configuration());
+        self.shared.lanes.drained().await;
+    }
+
+    /// Each resource's state.
+    pub fn status(&self) -> Vec<ObjectStatus> {
+        self.shared.board.list()
+    }
+
+    /// Whether every resource was tried once, whatever came of it.
+    pub fn all_tried(&self) -> bool {
+        self.shared.board.all_tried()
+    }
+
+    async fn follow_configuration(&self) {
+        let mut spec = self.shared.spec.clone();
+        spec.mark_unchanged();
+        loop {
+            tokio::select! {
+                () = self.cancel.cancelled() => return,
+                changed = spec.changed() => if changed.is_err() { return },
+            }
+            let waiting = self.shared.board.not_ready();
+            self.adopt();
+            let spec = self.shared.spec();
+            let signals =
+                waiting.iter().flat_map(|object| signals_for(&spec, object, RescanReason::Configuration));
+            if let Err(error) = self.shared.store.signal(signals.collect(), "configuration").await {
+                tracing::error!(%error, "resources that a new configuration may have mended were not queued");
+            }
+        }
+    }
+
+    /// Makes the present configuration the one that is worked with.
+    fn adopt(&self) {
+        let spec = self.shared.spec();
+        let not_ready = load::readiness(&spec);
+        self.shared.board.adopt(&spec, &not_ready, self.shared.now());
+        *self.shared.not_ready.write().unwrap_or_else(PoisonError::into_inner) = not_ready;
+        self.shared.images.retain(|key| spec.image_repositories.contains_key(key));
+        self.shared.choices.retain(|key| spec.image_policies.contains_key(key));
+        self.shared.lanes.reconfigure(&spec);
+    }
+
+    async fn remember(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let spec = shared.spec();
+        let latest = shared.store.load_latest().await?;
+        let configured = latest.into_iter().filter(|entry| spec.image_policies.contains_key(&entry.policy));
+        shared.choices.remember(configured.map(|entry| (entry.policy, entry.image)));
+        let states = shared.store.load_states().await?;
+        let failing = states.into_iter().filter(|state| state.health == Health::Failing);
+        shared.board.remember_told(failing.map(|state| state.object));
+        for commit in shared.store.load_commits().await? {
+            shared.board.remember_commit(&lanes::object(&commit.automation), commit.id, commit.at);
+        }
+        Ok(())
+    }
+}
+
+/// The signals that make a resource be looked at now: a policy's go to its repository, a GitRepository's to the
+/// automations that write to it. Resources that only others use have none.
+pub fn signals_for(spec: &Spec, object: &ObjectRef, reason: RescanReason) -> Vec<Signal> {
+    let targets: Vec<ObjectRef> = match object.kind {
+        Kind::ImageRepository if spec.image_repositories.contains_key(&object.key) => vec![object.clone()],
+        Kind::ImageUpdateAutomation if spec.automations.contains_key(&object.key) => vec![object.clone()],
+        Kind::ImagePolicy => {
+            spec.image_policies.get(&object.key).map(|p| images::target(&p.repository)).into_iter().collect()
+        }
+        Kind::GitRepository => {
+            let uses = spec.automations.values().filter(|automation| automation.source == object.key);
+            uses.map(|automation| automation.object_ref()).collect()
+        }
+        Kind::Receiver => match spec.receivers.get(&object.key) {
+            Some(receiver) => receiver.image_repositories(spec).iter().map(|r| r.object_ref()).collect(),
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    targets.into_iter().map(|target| Signal { target, hint: Hint::Rescan { reason } }).collect()
+}

@@ -1,0 +1,140 @@
+//! From resources to connections: which credentials, certificates and proxies reach a registry or a Git server.
+//!
+//! Secrets are read from the namespace of the resource that names them, never from another.
+
+use std::time::Duration;
+
+use windlass_git::{Auth, RemoteConfig};
+use windlass_model::resource::{GitRepository, ImageRepository, Secret, SecretValue};
+use windlass_model::{ImageName, Spec};
+use windlass_registry::{ClientIdentity, Credentials, RepositoryConfig, credentials};
+
+/// The registry connection of an ImageRepository.
+///
+/// # Errors
+/// A sentence that names the Secret and the key that is missing or malformed.
+pub(crate) fn registry(spec: &Spec, repository: &ImageRepository) -> Result<RepositoryConfig, String> {
+    let namespace = &repository.meta.key.namespace;
+    let certificates = optional(spec, namespace, repository.cert_secret.as_deref(), tls)?.unwrap_or_default();
+    Ok(RepositoryConfig {
+        image: repository.image.clone(),
+        credentials: match &repository.secret {
+            Some(name) => docker_credentials(secret(spec, namespace, name)?, &repository.image)?,
+            None => Credentials::Anonymous,
+        },
+        insecure: repository.insecure,
+        ca_pem: certificates.ca,
+        client_identity: certificates.identity.map(|(certificate, key)| ClientIdentity {
+            certificate_pem: certificate,
+            key_pem: SecretValue::new(key),
+        }),
+        proxy: optional(spec, namespace, repository.proxy_secret.as_deref(), |secret| {
+            let (address, username, password) = proxy(secret)?;
+            let password = password.map(|password| SecretValue::new(password.into_bytes()));
+            Ok(windlass_registry::ProxyConfig { address, username, password })
+        })?,
+        auth_hosts: repository.auth_hosts.clone(),
+        timeout: repository.timeout,
+    })
+}
+
+/// The Git connection of a GitRepository (secret shape: source-controller 1.9).
+///
+/// # Errors
+/// A sentence that names the Secret and the key that is missing or malformed.
+pub(crate) fn git(spec: &Spec, repository: &GitRepository) -> Result<RemoteConfig, String> {
+    let namespace = &repository.meta.key.namespace;
+    let secret = match &repository.secret {
+        Some(name) => Some(secret(spec, namespace, name)?),
+        None => None,
+    };
+    let certificates = secret.map(tls).transpose()?.unwrap_or_default();
+    let proxy_secret = optional(spec, namespace, repository.proxy_secret.as_deref(), proxy)?;
+    Ok(RemoteConfig {
+        url: repository.url.clone(),
+        auth: secret.map(git_auth).transpose()?.unwrap_or(Auth::None),
+        ca_pem: certificates.ca,
+        client_identity_pem: certificates.identity.map(|(mut certificate, key)| {
+            certificate.push(b'\n');
+            certificate.extend_from_slice(&key);
+            certificate.into()
+        }),
+        proxy: Some(match proxy_secret {
+            Some((address, username, password)) => windlass_git::ProxyConfig::Server {
+                address,
+                username: username.unwrap_or_default(),
+                password: password.unwrap_or_default().into(),
+            },
+            None => windlass_git::ProxyConfig::Environment,
+        }),
+        timeout: repository.timeout.max(Duration::from_secs(1)),
+    })
+}
+
+#[derive(Default)]
+struct Certificates {
+    ca: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+fn secret<'a>(spec: &'a Spec, namespace: &str, name: &str) -> Result<&'a Secret, String> {
+    spec.secret(namespace, name)
+        .map(AsRef::as_ref)
+        .ok_or_else(|| format!("Secret {namespace}/{name} does not exist"))
+}
+
+fn optional<T>(
+    spec: &Spec,
+    namespace: &str,
+    name: Option<&str>,
+    read: impl FnOnce(&Secret) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    name.map(|name| read(secret(spec, namespace, name)?)).transpose()
+}
+
+fn docker_credentials(secret: &Secret, image: &ImageName) -> Result<Credentials, String> {
+    let key = &secret.meta.key;
+    let json = secret
+        .get(".dockerconfigjson")
+        .or_else(|| secret.get(".dockercfg"))
+        .ok_or_else(|| format!("Secret {key} has no key .dockerconfigjson"))?;
+    match credentials::from_docker_config(json, image) {
+        Ok(Some(credentials)) => Ok(credentials),
+        Ok(None) => Err(format!("Secret {key} has no entry for {}", image.registry())),
+        Err(error) => Err(format!("Secret {key}: {error}")),
+    }
+}
+
+/// `tls.crt` with `tls.key`, and `ca.crt`; the legacy names are Flux's deprecated ones.
+fn tls(secret: &Secret) -> Result<Certificates, String> {
+    let pick = |name: &str, legacy: &str| secret.get(name).or_else(|| secret.get(legacy)).map(<[u8]>::to_vec);
+    let identity = match (pick("tls.crt", "certFile"), pick("tls.key", "keyFile")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err(format!("Secret {} needs both tls.crt and tls.key", secret.meta.key)),
+    };
+    Ok(Certificates { ca: pick("ca.crt", "caFile"), identity })
+}
+
+fn git_auth(secret: &Secret) -> Result<Auth, String> {
+    let text = |key: &str| secret.text(key).map(str::to_owned);
+    let complain = |what: &str| Err(format!("Secret {} {what}", secret.meta.key));
+    match (text("bearerToken"), text("username"), text("password")) {
+        (Some(token), None, None) => Ok(Auth::Bearer { token: token.into() }),
+        (None, Some(username), Some(password)) => Ok(Auth::Basic { username, password: password.into() }),
+        (None, None, None) if secret.get("ca.crt").or_else(|| secret.get("caFile")).is_some() => {
+            Ok(Auth::None)
+        }
+        (None, None, None) => complain("has neither username and password nor bearerToken"),
+        (Some(_), _, _) => complain("has both bearerToken and username or password"),
+        (None, Some(_), None) => complain("has a username but no password"),
+        (None, None, Some(_)) => complain("has a password but no username"),
+    }
+}
+
+/// `address`, and `username` with `password` where the proxy asks for them.
+fn proxy(secret: &Secret) -> Result<(String, Option<String>, Option<String>), String> {
+    let text = |key: &str| secret.text(key).map(str::to_owned);
+    let address = text("address").ok_or_else(|| format!("Secret {} has no key address", secret.meta.key))?;
+    Ok((address, text("username"), text("password")))
+}

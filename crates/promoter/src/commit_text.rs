@@ -1,0 +1,56 @@
+//! The text of a commit: the rendered template, and trailers that tell a machine where it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_model::ObjectKey;
+use windlass_model::resource::{DEFAULT_COMMIT_MESSAGE, ImageUpdateAutomation};
+use windlass_policy::template::{Change, CommitData, Template};
+
+/// At most this many event ids are named in one commit; a commit that gathers a thousand events names a few.
+const MAX_EVENT_TRAILERS: usize = 20;
+
+/// Renders the automation's message template.
+///
+/// # Errors
+/// A sentence that names the template's line and column.
+pub(crate) fn message(automation: &ImageUpdateAutomation, changes: &[Change]) -> Result<String, String> {
+    let Some(text) = &automation.message_template else { return Ok(DEFAULT_COMMIT_MESSAGE.to_owned()) };
+    let template =
+        Template::parse(text).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))?;
+    let data = CommitData {
+        automation: automation.meta.key.clone(),
+        changes: changes.to_vec(),
+        values: automation.message_values.clone(),
+    };
+    template.render(&data).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))
+}
+
+/// Appends the trailers: one `Windlass-Image` for each image, one `Windlass-Event` for each event.
+pub(crate) fn with_trailers(
+    message: &str,
+    automation: &ObjectKey,
+    images: &BTreeMap<ObjectKey, String>,
+    events: &BTreeSet<String>,
+) -> String {
+    let mut text = message.trim_end().to_owned();
+    text.push_str("\n\n");
+    let images: BTreeSet<_> = images.values().map(|image| format!("Windlass-Image: {image}\n")).collect();
+    text.extend(images);
+    text.extend([format!("Windlass-Automation: {automation}\n")]);
+    text.extend(events.iter().take(MAX_EVENT_TRAILERS).map(|event| format!("Windlass-Event: {event}\n")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_follow_the_message_after_one_empty_line() {
+        let images = BTreeMap::from([(ObjectKey::new("apps", "a"), "ghcr.io/org/a:1.2.0".to_owned())]);
+        let events = BTreeSet::from(["e-1".to_owned()]);
+        let text = with_trailers("Update a\n\n", &ObjectKey::new("apps", "fleet"), &images, &events);
+        let wanted = "Update a\n\nWindlass-Image: ghcr.io/org/a:1.2.0\nWindlass-Automation: apps/fleet\nWindlass-Event: e-1\n";
+        assert_eq!(text, wanted);
+    }
+}

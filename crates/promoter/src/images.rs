@@ -1,0 +1,406 @@
+//! Work on one ImageRepository: look at the registry, choose for each of its policies, and hand what changed to the
+//! lanes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository, Resource};
+use windlass_model::signal::Received;
+use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
+use windlass_registry::{RegistryError, Repository};
+use windlass_store::{LedgerWrite, Record, Work};
+
+use crate::board::Severity;
+use crate::known::{Change, KnownTags};
+use crate::lanes::{Cause, LaneFailure};
+use crate::work::{Done, Shared, registry_pause, registry_severity};
+
+/// A tag that an event names may reach a replica of the registry after the event does (registries.md: ACR's
+/// regions): it is asked for this often before the event is dropped. A resync finds it all the same.
+const TRIES_FOR_A_MISSING_TAG: u32 = 5;
+
+/// The known tags of every ImageRepository. Its work is exclusive per key, so no lock is ever waited for long.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    known: Mutex<HashMap<ObjectKey, Arc<tokio::sync::Mutex<Option<KnownTags>>>>>,
+}
+
+impl Images {
+    fn slot(&self, repository: &ObjectKey) -> Arc<tokio::sync::Mutex<Option<KnownTags>>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(repository.clone()).or_default().clone()
+    }
+
+    /// Forgets the repositories that are configured no more.
+    pub(crate) fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|repository, _| keep(repository));
+    }
+}
+
+/// What the registry said in one run.
+#[derive(Debug, Default)]
+struct Seen {
+    change: Change,
+    digests: BTreeMap<Tag, Digest>,
+    /// Hinted tags that the registry does not have (yet).
+    missing: BTreeSet<Tag>,
+    listed: bool,
+    failure: Option<RegistryError>,
+}
+
+/// Runs the work of one ImageRepository.
+pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
+    let spec = shared.spec();
+    let Some(repository) = spec.image_repositories.get(&work.target.key).cloned() else {
+        return Done::nothing();
+    };
+    if repository.suspend || shared.not_ready(&work.target) {
+        return Done::nothing();
+    }
+    let connection = crate::access::registry(&spec, &repository)
+        .and_then(|config| shared.pool.repository(config).map_err(|error| error.to_string()));
+    let client = match connection {
+        Ok(client) => client,
+        Err(why) => return shared.failing(&work.target, why, Severity::Lasting).await,
+    };
+    let slot = shared.images.slot(&work.target.key);
+    let mut known = slot.lock().await;
+    let known = match take_known(shared, &repository, &mut known).await {
+        Ok(known) => known,
+        Err(why) => return Done::retry(why),
+    };
+    let seen = look(&client, known, &work.hints).await;
+    let run = Run { shared, spec: &spec, repository: &repository, client: &client, work };
+    run.finish(known, seen).await
+}
+
+/// The known tags, loaded from the ledger on the first use and when `spec.image` changed.
+async fn take_known<'a>(
+    shared: &Shared,
+    repository: &ImageRepository,
+    slot: &'a mut Option<KnownTags>,
+) -> Result<&'a mut KnownTags, String> {
+    if slot.as_ref().is_none_or(|known| *known.image() != repository.image) {
+        let remembered = shared.store.load_tags(&ledger_key(repository)).await.map_err(|e| e.to_string())?;
+        let tags = remembered.into_iter().map(|(tag, _)| tag).collect();
+        *slot = Some(KnownTags::new(repository.image.clone(), tags));
+    }
+    Ok(slot.as_mut().expect("it was set above when it was empty"))
+}
+
+/// Tags are remembered per namespace and image, not per resource: renaming a resource loses no first-seen time, and
+/// another namespace's credentials never lend their view.
+fn ledger_key(repository: &ImageRepository) -> ObjectKey {
+    ObjectKey::new(repository.meta.key.namespace.clone(), repository.image.to_string())
+}
+
+/// Resolves the tags that events named, each with one request, and reads the whole list where it was asked for.
+async fn look(client: &Repository, known: &mut KnownTags, hints: &[Received]) -> Seen {
+    let mut seen = Seen::default();
+    let mut tags = BTreeSet::new();
+    let mut list = false;
+    for received in hints {
+        match &received.hint {
+            Hint::TagPushed { tag, .. } => drop(tags.insert(tag.clone())),
+            Hint::Rescan { .. } => list = true,
+            Hint::ReferrerPushed { .. } | Hint::ManifestPushed { .. } => {}
+        }
+    }
+    tags.retain(|tag| tag.referrer_subject().is_none());
+    for (tag, answer) in resolve_all(client, tags).await {
+        match answer {
+            Ok(Some(digest)) => {
+                known.announce(&tag, &mut seen.change);
+                seen.digests.insert(tag, digest);
+            }
+            Ok(None) => {
+                known.forget(&tag, &mut seen.change);
+                seen.missing.insert(tag);
+            }
+            Err(error) => seen.failure = Some(error),
+        }
+    }
+    if list && seen.failure.is_none() {
+        match client.tags().await {
+            Ok(listed) => {
+                let confirmed = seen.digests.keys().cloned().collect();
+                known.list(listed.tags, &confirmed, &mut seen.change);
+                seen.listed = true;
+            }
+            Err(error) => seen.failure = Some(error),
+        }
+    }
+    seen
+}
+
+/// Asks for all tags at once; the registry's budget decides how many requests are under way.
+async fn resolve_all(
+    client: &Repository,
+    tags: BTreeSet<Tag>,
+) -> Vec<(Tag, Result<Option<Digest>, RegistryError>)> {
+    let mut requests = JoinSet::new();
+    for tag in tags {
+        let client = client.clone();
+        requests.spawn(async move {
+            let answer = client.resolve(&tag).await;
+            (tag, answer)
+        });
+    }
+    requests.join_all().await
+}
+
+/// One run, after the registry was looked at.
+struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    spec: &'a Arc<Spec>,
+    repository: &'a Arc<ImageRepository>,
+    client: &'a Repository,
+    work: &'a Work,
+}
+
+impl Run<'_> {
+    async fn finish(&self, known: &KnownTags, mut seen: Seen) -> Done {
+        let now = self.shared.now();
+        self.count_missed(&seen.change);
+        let mut ledger = self.tag_writes(&seen.change, now);
+        let mut failure = None;
+        if seen.listed || !seen.change.added.is_empty() || !seen.digests.is_empty() || known.len() > 0 {
+            let (writes, failed) = self.choose_all(known, &mut seen, now).await;
+            ledger.extend(writes);
+            failure = failed;
+        }
+        if let Some(error) = &seen.failure {
+            let severity = registry_severity(error);
+            let pause = registry_pause(error);
+            return self
+                .shared
+                .failing_with(&self.work.target, error.to_string(), severity, ledger, pause)
+                .await;
+        }
+        self.succeed(known, seen.listed, now).await;
+        if let Some((reason, after)) = failure {
+            return Done::retry_after(reason, after).with_ledger(ledger);
+        }
+        if !seen.missing.is_empty() && self.work.attempts + 1 < TRIES_FOR_A_MISSING_TAG {
+            let missing: Vec<_> = seen.missing.iter().map(Tag::as_str).collect();
+            return Done::retry(format!("the registry does not have {} (yet)", missing.join(", ")))
+                .with_ledger(ledger);
+        }
+        for tag in &seen.missing {
+            tracing::warn!(repository = %self.repository.meta.key, %tag, "an event named a tag that the registry does not have");
+        }
+        Done::recorded(Record { ledger, ..Record::default() })
+    }
+
+    /// Chooses for each policy of this repository, then lets the lanes write what changed, all at once.
+    async fn choose_all(
+        &self,
+        known: &KnownTags,
+        seen: &mut Seen,
+        now: Timestamp,
+    ) -> (Vec<LedgerWrite>, Option<(String, Option<Duration>)>) {
+        let mut ledger = Vec::new();
+        let mut failure = None;
+        let mut wanted: BTreeMap<ObjectKey, Vec<Cause>> = BTreeMap::new();
+        for policy in policies_of(self.spec, self.repository) {
+            if policy.suspend || self.shared.not_ready(&policy.object_ref()) {
+                continue;
+            }
+            match self.choose(policy, known, seen, now).await {
+                Ok((image, write)) => {
+                    ledger.extend(write);
+                    for automation in automations_of(self.spec, policy) {
+                        if !self.shared.lanes.has_written(&automation, &policy.meta.key, &image) {
+                            wanted.entry(automation).or_default().push(self.cause(&policy.meta.key, &image));
+                        }
+                    }
+                }
+                Err(Undecided::Nothing) => {}
+                Err(Undecided::Unknown { reason, pause }) => failure = Some((reason, pause)),
+            }
+        }
+        if let Err(lane) = self.write(wanted).await {
+            failure = Some((lane.reason, None));
+        }
+        (ledger, failure)
+    }
+
+    /// One policy: its best tag and that tag's digest.
+    async fn choose(
+        &self,
+        policy: &Arc<ImagePolicy>,
+        known: &KnownTags,
+        seen: &mut Seen,
+        now: Timestamp,
+    ) -> Result<(ImageRef, Option<LedgerWrite>), Undecided> {
+        let choices = &self.shared.choices;
+        let object = policy.object_ref();
+        let tag = match choices.choose(policy, &self.repository.exclusion_list, known, &seen.change) {
+            Ok(tag) => tag,
+            Err(why) => {
+                self.shared.failing(&object, why, Severity::Lasting).await;
+                return Err(Undecided::Nothing);
+            }
+        };
+        let previous = choices.latest(&policy.meta.key);
+        let digest = match self.digest(policy, &tag, previous.as_ref(), seen).await {
+            Ok(digest) => digest,
+            Err(error) => {
+                let reason = error.to_string();
+                self.shared.failing(&object, reason.clone(), registry_severity(&error)).await;
+                return Err(Undecided::Unknown { reason, pause: registry_pause(&error) });
+            }
+        };
+        if digest.is_none() && policy.digest != DigestReflection::Never {
+            let reason = format!("the registry lists tag {tag} but does not have it (yet)");
+            self.shared.failing(&object, reason.clone(), Severity::Passing).await;
+            return Err(Undecided::Unknown { reason, pause: None });
+        }
+        let image = ImageRef { name: self.repository.spec_image.clone(), tag, digest };
+        let message = format!("Latest image tag for {} resolved to {}", image.name, image.tag);
+        let shown = image.to_string();
+        self.shared.succeeded(&object, message, |details| details.latest = Some(shown)).await;
+        let changed = choices.set_latest(&policy.meta.key, image.clone());
+        let write = changed.then(|| LedgerWrite::Latest {
+            policy: policy.meta.key.clone(),
+            image: image.clone(),
+            at: now,
+        });
+        Ok((image, write))
+    }
+
+    /// The digest that the policy reflects (image-reflector-controller 1.2: `Never` clears it, `IfNotPresent` keeps
+    /// the one that belongs to the same name and tag, `Always` asks each time). `None` beside another policy than
+    /// `Never` means that the registry does not have the tag.
+    async fn digest(
+        &self,
+        policy: &ImagePolicy,
+        tag: &Tag,
+        previous: Option<&ImageRef>,
+        seen: &mut Seen,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let kept = previous
+            .filter(|image| image.tag == *tag && image.name == self.repository.spec_image)
+            .and_then(|image| image.digest.clone());
+        match policy.digest {
+            DigestReflection::Never => return Ok(None),
+            DigestReflection::IfNotPresent if kept.is_some() => return Ok(kept),
+            DigestReflection::IfNotPresent | DigestReflection::Always(_) => {}
+        }
+        if let Some(digest) = seen.digests.get(tag) {
+            return Ok(Some(digest.clone()));
+        }
+        let digest = self.client.resolve(tag).await?;
+        if let Some(digest) = &digest {
+            seen.digests.insert(tag.clone(), digest.clone());
+        }
+        Ok(digest)
+    }
+
+    async fn write(&self, wanted: BTreeMap<ObjectKey, Vec<Cause>>) -> Result<(), LaneFailure> {
+        let mut answers = JoinSet::new();
+        for (automation, causes) in wanted {
+            let shared = self.shared.clone();
+            answers.spawn(async move { shared.lanes.write(&shared, automation, causes).await });
+        }
+        answers.join_all().await.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    /// The event that brought the image in: the earliest that named its tag, else the earliest of all.
+    fn cause(&self, policy: &ObjectKey, image: &ImageRef) -> Cause {
+        let names =
+            |received: &&Received| matches!(&received.hint, Hint::TagPushed { tag, .. } if *tag == image.tag);
+        let by_age = |received: &&Received| received.at;
+        let event = self.work.hints.iter().filter(names).min_by_key(by_age);
+        Cause {
+            policy: policy.clone(),
+            event: event
+                .or_else(|| self.work.hints.iter().min_by_key(by_age))
+                .map(|received| received.event.clone()),
+            pushed_at: event.map(|received| received.at),
+        }
+    }
+
+    fn tag_writes(&self, change: &Change, at: Timestamp) -> Vec<LedgerWrite> {
+        let repository = ledger_key(self.repository);
+        let mut writes = Vec::new();
+        if !change.added.is_empty() {
+            writes.push(LedgerWrite::TagsSeen {
+                repository: repository.clone(),
+                tags: change.added.clone(),
+                at,
+            });
+        }
+        if !change.removed.is_empty() {
+            writes.push(LedgerWrite::TagsGone { repository, tags: change.removed.clone(), at });
+        }
+        writes
+    }
+
+    /// Only where a Receiver should have announced the tag does a missed one mean a lost event.
+    fn count_missed(&self, change: &Change) {
+        let covered = || {
+            let names_it = |r: &&Arc<ImageRepository>| r.meta.key == self.repository.meta.key;
+            self.spec
+                .receivers
+                .values()
+                .any(|r| !r.suspend && r.image_repositories(self.spec).iter().any(names_it))
+        };
+        if change.missed > 0 && covered() {
+            tracing::warn!(repository = %self.repository.meta.key, tags = change.missed, "a resync found tags that no event had announced");
+            self.shared.metrics.resync_found(change.missed);
+        }
+    }
+
+    async fn succeed(&self, known: &KnownTags, listed: bool, now: Timestamp) {
+        let message = format!("successful scan: found {} tags", known.len());
+        let tags = known.len();
+        self.shared
+            .succeeded(&self.work.target, message, |details| {
+                details.tags = Some(tags);
+                if listed {
+                    details.last_scan = Some(now);
+                }
+            })
+            .await;
+    }
+}
+
+/// Why a policy has no choice.
+enum Undecided {
+    /// No tag fits; shown by the policy. Another try finds the same.
+    Nothing,
+    /// The registry did not answer.
+    Unknown { reason: String, pause: Option<Duration> },
+}
+
+/// The policies of a repository whose namespace may use it.
+pub(crate) fn policies_of<'a>(
+    spec: &'a Spec,
+    repository: &'a ImageRepository,
+) -> impl Iterator<Item = &'a Arc<ImagePolicy>> {
+    spec.image_policies.values().filter(|policy| policy.repository == repository.meta.key)
+}
+
+/// The automations that write what a policy chooses.
+pub(crate) fn automations_of<'a>(
+    spec: &'a Spec,
+    policy: &'a ImagePolicy,
+) -> impl Iterator<Item = ObjectKey> + 'a {
+    let selects = move |automation: &&Arc<windlass_model::resource::ImageUpdateAutomation>| {
+        automation.meta.key.namespace == policy.meta.key.namespace
+            && automation
+                .policy_selector
+                .as_ref()
+                .is_none_or(|selector| selector.matches(&policy.meta.labels))
+    };
+    spec.automations.values().filter(selects).map(|automation| automation.meta.key.clone())
+}
+
+/// The queue's key of an ImageRepository.
+pub(crate) fn target(repository: &ObjectKey) -> ObjectRef {
+    ObjectRef::new(Kind::ImageRepository, repository.clone())
+}

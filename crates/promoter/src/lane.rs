@@ -1,0 +1,228 @@
+//! One lane at work: takes a batch, repeats rounds until the branch holds still, and answers each request.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use windlass_git::{CommitId, GitError, Limits, Mirror, Remote, Retry};
+use windlass_model::{ObjectKey, Spec};
+
+use crate::access;
+use crate::board::Severity;
+use crate::lanes::{self, Cause, LaneFailure, LaneKey, Request, Target};
+use crate::markers::MarkerIndex;
+use crate::metrics::PushResult;
+use crate::work::Shared;
+
+/// Races lost in a row before the work goes back to the queue, which tries again with backoff.
+const MAX_RACES: u32 = 30;
+/// The first repetitions after a lost race come at once; then each waits this much longer, up to a second.
+const RACE_STEP: Duration = Duration::from_millis(50);
+
+/// A lane's state between pushes.
+pub(crate) struct Lane {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: LaneKey,
+    pub(crate) index: MarkerIndex,
+    /// Whether intents of earlier pushes may be waiting to be settled.
+    pub(crate) unsettled: bool,
+    /// Where the branch was last seen.
+    pub(crate) tip: Option<CommitId>,
+    connection: Option<Connection>,
+}
+
+/// What a batch asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) spec: &'a Arc<Spec>,
+    /// In the order in which they commit.
+    pub(crate) targets: &'a [Target],
+    /// Why each is asked for.
+    pub(crate) causes: &'a BTreeMap<ObjectKey, Vec<Cause>>,
+}
+
+/// The mirror, and what it was connected by: a changed secret connects anew.
+struct Connection {
+    spec: Arc<Spec>,
+    mirror: Mirror,
+}
+
+/// How one automation of a batch ended.
+pub(crate) type Answers = BTreeMap<ObjectKey, Result<(), LaneFailure>>;
+
+/// What one round came to.
+pub(crate) enum Round {
+    /// Every automation has an answer.
+    Settled(Answers),
+    /// Somebody else moved the branch.
+    Raced,
+    /// The server refused the push.
+    Refused(LaneFailure),
+}
+
+impl Lane {
+    /// A lane that has not connected yet.
+    pub(crate) fn new(shared: Arc<Shared>, key: LaneKey) -> Self {
+        Self { shared, key, index: MarkerIndex::default(), unsettled: true, tip: None, connection: None }
+    }
+
+    /// Brings every automation of the batch up to date, and answers each request.
+    pub(crate) async fn land(&mut self, batch: Vec<Request>) {
+        let spec = self.shared.spec();
+        let mut causes: BTreeMap<ObjectKey, Vec<Cause>> = BTreeMap::new();
+        for request in &batch {
+            causes.entry(request.automation.clone()).or_default().extend(request.causes.iter().cloned());
+        }
+        let resolve = |key: &ObjectKey| Target::resolve(&spec, spec.automations.get(key)?).ok();
+        // A configuration that changed while the request waited may have moved the automation to another lane.
+        let targets: Vec<Target> =
+            causes.keys().filter_map(resolve).filter(|t| t.lane() == self.key).collect();
+        let answers = self.land_all(Job { spec: &spec, targets: &targets, causes: &causes }).await;
+        for target in &targets {
+            if let Some(Err(failure)) = answers.get(&target.automation.meta.key) {
+                let object = lanes::object(&target.automation.meta.key);
+                self.shared.failing(&object, failure.reason.clone(), failure.severity).await;
+            }
+        }
+        for request in batch {
+            let answer = answers.get(&request.automation).cloned().unwrap_or_else(|| Err(moved_away()));
+            // Nobody waits for the answer of a task that was ended.
+            drop(request.reply.send(answer));
+        }
+    }
+
+    /// Tidies the mirror up. Called when nothing waits.
+    pub(crate) async fn maintain(&mut self) {
+        let (Some(connection), Some(tip)) = (&mut self.connection, self.tip) else { return };
+        match connection.mirror.maintain(&self.key.branch, tip).await {
+            Ok(true) => tracing::debug!(source = %self.key.source, "a mirror with many packs was renewed"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a mirror could not be renewed; the next fetch tries again");
+            }
+        }
+    }
+
+    /// All together first; where the server refuses the push, one by one, so that one bad automation does not stop
+    /// the others.
+    async fn land_all(&mut self, job: Job<'_>) -> Answers {
+        match self.land_some(job).await {
+            Ok(answers) => answers,
+            Err(failure) if job.targets.len() == 1 || failure.severity == Severity::Passing => {
+                all(job.targets, &failure)
+            }
+            Err(_) => {
+                let mut answers = Answers::new();
+                for target in job.targets {
+                    let alone = Job { targets: std::slice::from_ref(target), ..job };
+                    let landed = self.land_some(alone).await;
+                    answers.extend(landed.unwrap_or_else(|failure| all(alone.targets, &failure)));
+                }
+                answers
+            }
+        }
+    }
+
+    /// Rounds until the branch holds still.
+    async fn land_some(&mut self, job: Job<'_>) -> Result<Answers, LaneFailure> {
+        for race in 0..MAX_RACES {
+            match self.round(job).await {
+                Ok(Round::Settled(answers)) => return Ok(answers),
+                Ok(Round::Refused(failure)) => return Err(failure),
+                Ok(Round::Raced) => {
+                    self.shared.metrics.push(PushResult::Moved);
+                    tracing::info!(source = %self.key.source, branch = %self.key.branch, race, "the branch moved; starting again");
+                    tokio::time::sleep(
+                        RACE_STEP.saturating_mul(race.saturating_sub(1)).min(Duration::from_secs(1)),
+                    )
+                    .await;
+                }
+                Err(error) => {
+                    self.shared.metrics.push(PushResult::Failed);
+                    return Err(git_failure(&error));
+                }
+            }
+        }
+        let reason = format!("branch {} was moved by others {MAX_RACES} times in a row", self.key.branch);
+        Err(LaneFailure { reason, severity: Severity::Passing })
+    }
+
+    async fn round(&mut self, job: Job<'_>) -> Result<Round, GitError> {
+        let Some(first) = job.targets.first() else { return Ok(Round::Settled(Answers::new())) };
+        let mut connection = match self.connect(job.spec, first).await {
+            Ok(connection) => connection,
+            Err(Connect::Config(reason)) => {
+                return Ok(Round::Refused(LaneFailure { reason, severity: Severity::Lasting }));
+            }
+            Err(Connect::Git(error)) => return Err(error),
+        };
+        let result = self.round_on(job, &mut connection.mirror).await;
+        self.connection = Some(connection);
+        result
+    }
+
+    /// Connects, or connects anew where the repository or the configuration changed.
+    async fn connect(&mut self, spec: &Arc<Spec>, target: &Target) -> Result<Connection, Connect> {
+        if let Some(connection) = self.connection.take() {
+            if Arc::ptr_eq(&connection.spec, spec) {
+                return Ok(connection);
+            }
+            drop(connection);
+        }
+        let config = access::git(spec, &target.source).map_err(Connect::Config)?;
+        let remote =
+            Remote::pooled(config, &self.shared.git_clients).map_err(|error| Connect::Git(error.into()))?;
+        let mirror = Mirror::open(&self.folder(&target.source.url), remote, Limits::default())
+            .await
+            .map_err(Connect::Git)?;
+        Ok(Connection { spec: spec.clone(), mirror })
+    }
+
+    /// A lane's own mirror: the URL is part of the name, so another repository never meets an old mirror.
+    fn folder(&self, url: &str) -> PathBuf {
+        let name = hex::encode(&Sha256::digest(format!("{} {url}", self.lane_id()))[..12]);
+        self.shared.mirrors.join(name)
+    }
+
+    pub(crate) fn lane_id(&self) -> String {
+        format!("{}@{}", self.key.source, self.key.branch)
+    }
+}
+
+/// Why there is no connection.
+enum Connect {
+    Config(String),
+    Git(GitError),
+}
+
+pub(crate) fn all(targets: &[Target], failure: &LaneFailure) -> Answers {
+    targets.iter().map(|target| (target.automation.meta.key.clone(), Err(failure.clone()))).collect()
+}
+
+fn git_failure(error: &GitError) -> LaneFailure {
+    let severity = match error.retry() {
+        Retry::Now | Retry::Backoff | Retry::After(_) => Severity::Passing,
+        Retry::OnChange => Severity::Lasting,
+    };
+    LaneFailure { reason: describe(error), severity }
+}
+
+fn moved_away() -> LaneFailure {
+    LaneFailure { reason: "the configuration changed meanwhile".to_owned(), severity: Severity::Passing }
+}
+
+/// The error with its causes, each once.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,180 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use windlass_model::ObjectRef;
+
+use crate::logs::LogFormat;
+use crate::{client, config, logs, run};
+
+/// A registry push becomes a verified, pinned Git commit in about a second.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass check --config ./config                 Validate a configuration directory
+  windlass run --config ./config --data ./data     Run, with webhooks on 127.0.0.1:9292
+  windlass status --data ./data                    See what works, what fails, and why
+  windlass reconcile ImageRepository/apps/podinfo --data ./data
+                                                   Look at an image now";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive webhooks, poll registries, and commit what the policies choose
+    Run(RunArgs),
+    /// Validate a configuration directory and show what is in it
+    Check(CheckArgs),
+    /// Show each resource of a running instance: ready, or why not
+    Status(StatusArgs),
+    /// Ask a running instance to look at an object now
+    Reconcile(ReconcileArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windlass run --config /etc/windlass --data /var/lib/windlass --listen 0.0.0.0:9292
+  windlass run --config ./config --data ./data --admin-listen 127.0.0.1:9293 --log-format json
+
+Resources are read from every *.yaml and *.yml below --config and followed while running.
+Metrics are on /metrics, probes on /healthz and /readyz: on --listen, or on --admin-listen where it is given.")]
+struct RunArgs {
+    /// Directory with the resources, as YAML files
+    #[arg(long, value_name = "DIR", env = "WINDLASS_CONFIG")]
+    config: PathBuf,
+    /// Directory for the queue, the ledger and the Git mirrors; created if it does not exist
+    #[arg(long, value_name = "DIR", env = "WINDLASS_DATA")]
+    data: PathBuf,
+    /// Address for webhooks (port 0 takes a free one)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9292", env = "WINDLASS_LISTEN")]
+    listen: SocketAddr,
+    /// Move metrics, probes and the local API to this address, off the webhooks' port
+    #[arg(long, value_name = "ADDR", env = "WINDLASS_ADMIN_LISTEN")]
+    admin_listen: Option<SocketAddr>,
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "human", env = "WINDLASS_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged: a level, or a filter such as `info,windlass_git=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG_LEVEL")]
+    log_level: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 where everything is right, 1 on any error.
+
+Examples:
+  windlass check --config ./config
+  windlass check --config ./config --output json | jq '.problems'")]
+struct CheckArgs {
+    /// Directory with the resources, as YAML files
+    #[arg(long, value_name = "DIR", env = "WINDLASS_CONFIG")]
+    config: PathBuf,
+    /// How the result is printed
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 where nothing fails, 1 where a resource fails, 2 where no instance answers.
+
+Examples:
+  windlass status --data ./data
+  windlass status --data ./data --output json | jq '.resources[] | select(.ready == \"failing\")'")]
+struct StatusArgs {
+    /// The data directory of the running instance
+    #[arg(long, value_name = "DIR", env = "WINDLASS_DATA")]
+    data: PathBuf,
+    /// How the result is printed
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windlass reconcile ImageRepository/apps/podinfo --data ./data
+  windlass reconcile ImageUpdateAutomation/apps/fleet --data ./data")]
+struct ReconcileArgs {
+    /// KIND/NAMESPACE/NAME
+    object: ObjectRef,
+    /// The data directory of the running instance
+    #[arg(long, value_name = "DIR", env = "WINDLASS_DATA")]
+    data: PathBuf,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Parses the arguments and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Run(args) => run_command(args),
+        Command::Check(args) => check(&args),
+        Command::Status(args) => block_on(status(&args)),
+        Command::Reconcile(args) => block_on(reconcile(&args)),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let RunArgs { config, data, listen, admin_listen, log_format, log_level } = args;
+    logs::install(log_format, &log_level)?;
+    match block_on(run::run(run::Settings { config, data, listen, admin_listen })) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let report = config::check(&args.config);
+    match args.output {
+        Output::Table => print!("{}", report.table()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let report = client::status(&args.data).await?;
+    match args.output {
+        Output::Table => print!("{}", client::render(&report)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    Ok(if client::is_failing(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn reconcile(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
+    for target in client::reconcile(&args.data, &args.object).await? {
+        println!("{target} queued");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().build().context("the runtime could not be started")?.block_on(task)
+}

@@ -1,0 +1,99 @@
+//! `windlass status` and `windlass reconcile`: the client of a running instance's local API.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use windlass_model::ObjectRef;
+use windlass_model::status::{ObjectStatus, Readiness};
+use windlass_web::{ReconcileAnswer, StatusReport};
+
+use crate::endpoint::Endpoint;
+use crate::table;
+
+/// The instance is on this machine; when it takes longer, it hangs.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks the instance on this data directory for its status.
+pub(crate) async fn status(data: &Path) -> anyhow::Result<StatusReport> {
+    let endpoint = Endpoint::read(data)?;
+    let request = client()?.get(format!("{}/api/v1/status", endpoint.admin)).bearer_auth(&endpoint.token);
+    let answer = request.send().await.with_context(|| not_running(data, &endpoint))?;
+    answer
+        .error_for_status()
+        .context("the instance refused to answer")?
+        .json()
+        .await
+        .context("an unreadable answer")
+}
+
+/// Asks the instance on this data directory to look at an object now.
+pub(crate) async fn reconcile(data: &Path, object: &ObjectRef) -> anyhow::Result<Vec<ObjectRef>> {
+    let endpoint = Endpoint::read(data)?;
+    let url = format!("{}/api/v1/reconcile", endpoint.admin);
+    let request = client()?.post(url).bearer_auth(&endpoint.token).json(object);
+    let answer = request.send().await.with_context(|| not_running(data, &endpoint))?;
+    match answer.json().await.context("an unreadable answer")? {
+        ReconcileAnswer::Queued { targets } => Ok(targets),
+        ReconcileAnswer::Unknown { why } | ReconcileAnswer::Unavailable { why } => bail!("{why}"),
+    }
+}
+
+/// The status as aligned text: what fails comes with its reason, in full.
+pub(crate) fn render(report: &StatusReport) -> String {
+    let header = ["KIND", "NAME", "STATUS", "LATEST", "LAST SCAN", "LAST COMMIT", "MESSAGE"];
+    let rows = report.resources.iter().map(|status| {
+        [
+            status.object.kind.to_string(),
+            status.object.key.to_string(),
+            status.ready.as_str().to_owned(),
+            latest(status),
+            status.details.last_scan.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}")),
+            status
+                .details
+                .last_commit
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |id| id.chars().take(10).collect()),
+            status.message.clone(),
+        ]
+    });
+    let mut text = table::render(&header, rows);
+    for status in &report.resources {
+        for diagnostic in &status.details.diagnostics {
+            writeln!(text, "{}: {diagnostic}", status.object).expect("writing to a String cannot fail");
+        }
+    }
+    for problem in &report.problems {
+        writeln!(text, "{problem}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// Whether anything fails: `status` exits with 1 then, so that scripts can ask.
+pub(crate) fn is_failing(report: &StatusReport) -> bool {
+    report.resources.iter().any(|status| status.ready == Readiness::Failing)
+}
+
+fn latest(status: &ObjectStatus) -> String {
+    match (&status.details.latest, status.details.tags, &status.details.webhook_path) {
+        (Some(latest), _, _) => latest.clone(),
+        (None, Some(tags), _) => format!("{tags} tags"),
+        (None, None, Some(path)) => path.clone(),
+        (None, None, None) => "-".to_owned(),
+    }
+}
+
+fn not_running(data: &Path, endpoint: &Endpoint) -> String {
+    format!(
+        "no instance answers on {} for {}: is `windlass run` still running?",
+        endpoint.admin,
+        data.display()
+    )
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    // The instance is on loopback: a proxy from the environment must not get the token.
+    let builder = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+    builder.build().context("the HTTP client could not be built")
+}

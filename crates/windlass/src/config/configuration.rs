@@ -1,0 +1,65 @@
+//! What is in force: the resources, and what is wrong with them. Owns the view that the rest of the process watches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windlass_model::load::{Loaded, Problem, cross_check, readiness};
+use windlass_model::{ObjectRef, Spec};
+
+/// A configuration at one instant. A reload makes a new one; resources that did not change are shared between the two.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// What is acted on.
+    pub spec: Arc<Spec>,
+    /// Every problem, sorted by file and line: of texts, and between objects.
+    pub problems: Vec<Problem>,
+    /// Other controllers' objects: how many of each (`Deployment.apps`).
+    pub ignored: BTreeMap<String, usize>,
+    /// Documents that are no Kubernetes objects.
+    pub not_resources: usize,
+    /// Why each object that is not ready is not.
+    pub readiness: BTreeMap<ObjectRef, String>,
+    /// Grows with every change.
+    pub generation: u64,
+    /// Files that are broken now and of which earlier resources stay in force.
+    pub kept: Vec<Arc<str>>,
+}
+
+impl Configuration {
+    /// Checks what was put together. `problems` are those of the directory itself.
+    pub(super) fn new(loaded: Loaded, mut problems: Vec<Problem>, generation: u64) -> Self {
+        let mut found = cross_check(&loaded.spec);
+        loaded.locate(&mut found);
+        let readiness = readiness(&loaded.spec);
+        let Loaded { spec, problems: of_files, ignored, not_resources, kept, .. } = loaded;
+        problems.extend(of_files);
+        problems.extend(found);
+        problems.sort();
+        problems.dedup();
+        Self { spec: Arc::new(spec), problems, ignored, not_resources, readiness, generation, kept }
+    }
+
+    /// Logs what is new since `previous`: each problem once, as long as it lasts.
+    pub(super) fn log(&self, previous: Option<&Configuration>) {
+        let known = |problem: &Problem| previous.is_some_and(|previous| previous.problems.contains(problem));
+        for problem in self.problems.iter().filter(|problem| !known(problem)) {
+            if problem.is_error() {
+                tracing::error!(%problem, "configuration");
+            } else {
+                tracing::warn!(%problem, "configuration");
+            }
+        }
+        let was_kept = |file: &Arc<str>| previous.is_some_and(|previous| previous.kept.contains(file));
+        for file in self.kept.iter().filter(|file| !was_kept(file)) {
+            tracing::error!(%file, "the file is broken: its last good resources stay in force");
+        }
+        for file in
+            previous.iter().flat_map(|previous| &previous.kept).filter(|file| !self.kept.contains(file))
+        {
+            tracing::info!(%file, "the file is mended or gone");
+        }
+        let ignored: usize = self.ignored.values().sum();
+        let not_ready = self.readiness.len();
+        tracing::info!(generation = self.generation, not_ready, ignored, "configuration loaded");
+    }
+}

@@ -1,0 +1,17 @@
+//! Resources from a directory: found, read, put together, followed while running, and checked. Owns every read of a
+//! configuration file, of the environment for Secrets, and of mounted secret files; what the texts mean is
+//! `windlass_model::load`'s business.
+
+mod check;
+mod configuration;
+mod directory;
+mod fingerprint;
+#[cfg(test)]
+mod fixture;
+mod follow;
+mod semantics;
+mod source;
+
+pub use check::{Report, check};
+pub use configuration::Configuration;
+pub use source::Source;

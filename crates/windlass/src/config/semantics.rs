@@ -1,0 +1,58 @@
+//! Checks whose grammar `windlass-policy` owns, lent to the loader, so that a wrong constraint, expression or template
+//! is told at its exact field and line.
+
+use windlass_model::load::Semantics;
+use windlass_policy::constraint::Constraint;
+use windlass_policy::expand::Expansion;
+use windlass_policy::go_regex::GoRegex;
+use windlass_policy::template::Template;
+
+/// The policies' own grammars.
+pub(super) struct PolicySemantics;
+
+impl Semantics for PolicySemantics {
+    fn semver_range(&self, range: &str) -> Result<(), String> {
+        Constraint::parse(range).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn filter_pattern(&self, pattern: &str) -> Result<(), String> {
+        GoRegex::compile(pattern).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn filter_extract(&self, pattern: &str, extract: &str) -> Result<(), String> {
+        let regex = GoRegex::compile(pattern).map_err(|error| error.to_string())?;
+        if Expansion::new(extract, &regex).has_unknown_group() {
+            return Err("names a group that the pattern does not have, which stands for nothing: write \
+                        ${name} where letters or digits follow"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    fn exclusion(&self, pattern: &str) -> Result<(), String> {
+        self.filter_pattern(pattern)
+    }
+
+    fn message_template(&self, template: &str) -> Result<(), String> {
+        Template::parse(template).map(drop).map_err(|error| format!("is not a valid template: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_texts_are_refused_with_a_reason_and_right_ones_pass() {
+        let semantics = PolicySemantics;
+        assert_eq!(semantics.semver_range(">=1.0.0 <2.0.0"), Ok(()));
+        assert!(semantics.semver_range("").is_err());
+        assert_eq!(semantics.filter_pattern("^main-(?P<ts>[0-9]+)$"), Ok(()));
+        assert!(semantics.filter_pattern("(").is_err());
+        assert!(semantics.exclusion("[").is_err());
+        assert_eq!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts"), Ok(()));
+        assert!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts1").is_err());
+        assert_eq!(semantics.message_template("Update {{ .AutomationObject }}"), Ok(()));
+        assert!(semantics.message_template("{{ .AutomationObject").is_err());
+    }
+}

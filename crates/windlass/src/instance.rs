@@ -1,0 +1,154 @@
+//! The running instance, as the local API sees it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use windlass_model::resource::Receiver;
+use windlass_model::signal::RescanReason;
+use windlass_model::{Clock, Kind, ObjectRef, Spec};
+use windlass_promoter::{Promoter, signals_for};
+use windlass_store::Store;
+use windlass_web::{Check, Instance, ReconcileAnswer, StatusReport};
+
+use crate::config::Configuration;
+
+/// Answers for the process.
+pub(crate) struct RunningInstance {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    configuration: watch::Receiver<Arc<Configuration>>,
+    spec: watch::Receiver<Arc<Spec>>,
+    registry: Registry,
+    promoter: Promoter,
+    queue: QueueGauges,
+}
+
+/// Set when they are asked for: the queue knows its depth at no cost.
+struct QueueGauges {
+    waiting: Gauge,
+    running: Gauge,
+    oldest_seconds: Gauge,
+    outbox: Gauge,
+}
+
+impl RunningInstance {
+    pub(crate) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        configuration: watch::Receiver<Arc<Configuration>>,
+        spec: watch::Receiver<Arc<Spec>>,
+        mut registry: Registry,
+        promoter: Promoter,
+    ) -> Self {
+        let queue = QueueGauges::register(&mut registry);
+        Self { store, clock, configuration, spec, registry, promoter, queue }
+    }
+}
+
+impl QueueGauges {
+    fn register(registry: &mut Registry) -> Self {
+        let gauges = Self {
+            waiting: Gauge::default(),
+            running: Gauge::default(),
+            oldest_seconds: Gauge::default(),
+            outbox: Gauge::default(),
+        };
+        registry.register("windlass_queue_waiting", "Keys that wait to be worked on", gauges.waiting.clone());
+        registry.register("windlass_queue_running", "Keys that are being worked on", gauges.running.clone());
+        registry.register(
+            "windlass_queue_oldest_seconds",
+            "Age of the oldest signal that is not acknowledged",
+            gauges.oldest_seconds.clone(),
+        );
+        registry.register(
+            "windlass_outbox_waiting",
+            "Notices that are not delivered yet",
+            gauges.outbox.clone(),
+        );
+        gauges
+    }
+}
+
+impl Instance for RunningInstance {
+    fn status(&self) -> StatusReport {
+        let configuration = self.configuration.borrow().clone();
+        let spec = self.spec.borrow().clone();
+        let mut resources = self.promoter.status();
+        for status in &mut resources {
+            if status.object.kind == Kind::Receiver {
+                let receiver = spec.receivers.get(&status.object.key);
+                status.details.webhook_path = receiver.and_then(|receiver| webhook_path(&spec, receiver));
+            }
+        }
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: configuration.generation,
+            problems: configuration.problems.iter().map(ToString::to_string).collect(),
+            resources,
+        }
+    }
+
+    async fn checks(&self) -> Vec<Check> {
+        let writable = self.store.ping().await;
+        let tried = self.promoter.all_tried();
+        let check = |name: &str, ok: bool, detail: String| Check { name: name.to_owned(), ok, detail };
+        vec![
+            check("configuration", true, format!("generation {}", self.configuration.borrow().generation)),
+            check(
+                "store",
+                writable.is_ok(),
+                writable.err().map_or_else(|| "writable".to_owned(), |e| e.to_string()),
+            ),
+            check(
+                "resources",
+                tried,
+                if tried { "each was tried" } else { "some were not tried yet" }.to_owned(),
+            ),
+        ]
+    }
+
+    async fn metrics(&self) -> String {
+        if let Ok(depth) = self.store.depth().await {
+            let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            self.queue.waiting.set(count(depth.waiting));
+            self.queue.running.set(count(depth.claimed));
+            self.queue.oldest_seconds.set(depth.oldest.map_or(0, |at| age(at, self.clock.now())));
+        }
+        if let Ok(outbox) = self.store.outbox_depth().await {
+            self.queue.outbox.set(i64::try_from(outbox.waiting + outbox.sending).unwrap_or(i64::MAX));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a String cannot fail");
+        text
+    }
+
+    async fn reconcile(&self, object: ObjectRef) -> ReconcileAnswer {
+        let spec = self.spec.borrow().clone();
+        let signals = signals_for(&spec, &object, RescanReason::Requested);
+        if signals.is_empty() {
+            let why = format!(
+                "{object} is not in the configuration, or nothing is run for it; see `windlass status`"
+            );
+            return ReconcileAnswer::Unknown { why };
+        }
+        let targets = signals.iter().map(|signal| signal.target.clone()).collect();
+        match self.store.signal(signals, "requested").await {
+            Ok(()) => ReconcileAnswer::Queued { targets },
+            Err(error) => ReconcileAnswer::Unavailable { why: error.to_string() },
+        }
+    }
+}
+
+/// The Receiver's path, where its token is known.
+pub(crate) fn webhook_path(spec: &Spec, receiver: &Receiver) -> Option<String> {
+    let secret = spec.secret(&receiver.meta.key.namespace, &receiver.secret)?;
+    secret.get("token").map(|token| receiver.webhook_path(token))
+}
+
+fn age(since: Timestamp, now: Timestamp) -> i64 {
+    now.duration_since(since).as_secs().max(0)
+}

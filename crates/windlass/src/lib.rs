@@ -1,0 +1,19 @@
+//! The binary's parts. Owns the composition of the other crates, and every read of the environment and of the clock.
+
+mod cli;
+mod client;
+mod clock;
+pub mod config;
+mod endpoint;
+mod instance;
+mod logs;
+mod run;
+mod table;
+mod tasks;
+
+use std::process::ExitCode;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    cli::main()
+}

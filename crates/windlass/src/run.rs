@@ -1,0 +1,189 @@
+//! `windlass run`: puts the parts together, starts their tasks, and ends in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_model::{Clock, Spec};
+use windlass_notify::{Sender, SenderConfig};
+use windlass_promoter::{Parts, Promoter};
+use windlass_registry::{Pool, PoolConfig};
+use windlass_store::{Retention, Store};
+use windlass_watcher::{Schedule, WebhookState};
+use windlass_web::{AdminToken, Limits, admin_router, serve};
+
+use crate::clock::SystemClock;
+use crate::config::{self, Configuration};
+use crate::endpoint::Endpoint;
+use crate::instance::RunningInstance;
+use crate::tasks::Tasks;
+
+/// Old deliveries, audit entries and sent notices are removed in small steps this often.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+
+/// What `run` is told on the command line.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: Option<SocketAddr>,
+}
+
+/// The parts that every task works with.
+struct World {
+    clock: Arc<dyn Clock>,
+    store: Store,
+    configuration: watch::Receiver<Arc<Configuration>>,
+    spec: watch::Receiver<Arc<Spec>>,
+    registry: Registry,
+    promoter: Promoter,
+    webhooks: WebhookState,
+    schedule: Schedule,
+}
+
+/// Runs until a signal.
+///
+/// # Errors
+/// What could not be started, or a task that ended by itself.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new();
+    let store = Store::open(&settings.data, Arc::new(SystemClock))
+        .await
+        .with_context(|| format!("--data {}", settings.data.display()))?;
+    let (source, first) = config::Source::open(&settings.config)?;
+    let (sender, configuration) = watch::channel(Arc::new(first));
+    let world = assemble(&settings, store.clone(), configuration, &mut tasks).await?;
+    tasks.spawn("configuration", source.follow(sender, tasks.stop()));
+    listen(&settings, world, &mut tasks).await?;
+    let ended = tasks.run().await;
+    Endpoint::remove(&settings.data);
+    store.close().await.context("the store did not end cleanly; what was accepted is safe")?;
+    tracing::info!("stopped");
+    ended
+}
+
+async fn assemble(
+    settings: &Settings,
+    store: Store,
+    configuration: watch::Receiver<Arc<Configuration>>,
+    tasks: &mut Tasks,
+) -> anyhow::Result<World> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let spec = spec_channel(configuration.clone(), tasks);
+    let mut registry = Registry::default();
+    let pool = Pool::new(PoolConfig::default(), windlass_registry::Metrics::register(&mut registry));
+    let parts = Parts {
+        clock: clock.clone(),
+        store: store.clone(),
+        pool,
+        sender: Sender::new(&SenderConfig::default()).context("the notifier")?,
+        metrics: windlass_promoter::Metrics::register(&mut registry),
+        spec: spec.clone(),
+        mirrors: settings.data.join("mirrors"),
+    };
+    let promoter = Promoter::start(parts, tasks.stop()).await.context("the ledger could not be read")?;
+    let webhook_metrics = windlass_watcher::Metrics::default();
+    webhook_metrics.register(&mut registry);
+    let webhooks = WebhookState::new(store.clone(), clock.clone(), spec.clone(), webhook_metrics);
+    let schedule = Schedule::new(store.clone(), spec.clone(), clock.clone(), seed(&*clock));
+    Ok(World { clock, store, configuration, spec, registry, promoter, webhooks, schedule })
+}
+
+/// Binds, tells the command line where, and starts the tasks. Webhooks are taken from here on.
+async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let listener = bind("--listen", settings.listen).await?;
+    let admin = match settings.admin_listen {
+        Some(address) => Some(bind("--admin-listen", address).await?),
+        None => None,
+    };
+    let listen = listener.local_addr()?;
+    let admin_address = admin.as_ref().map_or(Ok(listen), TcpListener::local_addr)?;
+    let endpoint = Endpoint::new(listen, admin_address)?;
+    let World { clock, store, configuration, spec, registry, promoter, webhooks, schedule } = world;
+    let instance =
+        RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoter.clone());
+    let admin_routes = admin_router(Arc::new(instance), AdminToken::new(&endpoint.token));
+    let hooks = windlass_watcher::webhook::router(webhooks);
+    match admin {
+        Some(admin) => {
+            serve_on("admin", admin, admin_routes, tasks);
+            serve_on("webhooks", listener, hooks, tasks);
+        }
+        None => serve_on("webhooks", listener, hooks.merge(admin_routes), tasks),
+    }
+    let stop = tasks.stop();
+    tasks.spawn("schedule", async move {
+        if let Err(error) = schedule.run(stop).await {
+            tracing::error!(%error, "polling ended");
+        }
+    });
+    tasks.spawn("promoter", async move { promoter.run().await });
+    tasks.spawn("retention", prune(store, clock, tasks.stop()));
+    endpoint.write(&settings.data)?;
+    tracing::info!(webhooks = %endpoint.listen, admin = %endpoint.admin, "running");
+    Ok(())
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
+}
+
+fn serve_on(name: &'static str, listener: TcpListener, router: Router, tasks: &mut Tasks) {
+    let stop = tasks.stop();
+    tasks.spawn(name, serve(listener, router, Limits::default(), stop));
+}
+
+/// The resources alone, for the services: they do not know where a configuration comes from.
+fn spec_channel(
+    mut configuration: watch::Receiver<Arc<Configuration>>,
+    tasks: &mut Tasks,
+) -> watch::Receiver<Arc<Spec>> {
+    let (sender, receiver) = watch::channel(configuration.borrow_and_update().spec.clone());
+    let stop = tasks.stop();
+    tasks.spawn("spec", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = configuration.changed() => if changed.is_err() {
+                    stop.cancelled().await;
+                    return;
+                },
+            }
+            sender.send_replace(configuration.borrow_and_update().spec.clone());
+        }
+    });
+    receiver
+}
+
+async fn prune(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        loop {
+            match store.prune(clock.now(), Retention::default()).await {
+                Ok(pruned) if pruned.more && !stop.is_cancelled() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(%error, "old entries could not be removed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Spreads the polls of several instances; nothing depends on it being unpredictable.
+fn seed(clock: &dyn Clock) -> u64 {
+    clock.now().as_microsecond().unsigned_abs() ^ u64::from(std::process::id())
+}
