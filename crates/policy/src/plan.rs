@@ -1,0 +1,294 @@
+//! The decision: from the facts about one automation to what is written where, or why not.
+//!
+//! [`decide`] is pure and total: each marker gets exactly one outcome, in the order in which the facts name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use windlass_model::place::{Marker, NoDigest, ObjectIdentifier};
+use windlass_model::{ObjectKey, Tag};
+
+use crate::election::Choice;
+
+/// Everything that is known when an automation is decided.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The automation's namespace: markers of other namespaces are not its business.
+    pub namespace: String,
+    /// The policies of that namespace.
+    pub policies: BTreeMap<ObjectKey, PolicyFacts>,
+    /// Every marker at the branch's head.
+    pub places: Vec<PlaceFacts>,
+}
+
+/// What is known of a policy.
+#[derive(Debug, Clone)]
+pub enum PolicyFacts {
+    /// It chose an image.
+    Chosen(Choice),
+    /// It has no choice at present, and why.
+    Waiting(String),
+    /// The automation's `policySelector` does not match it.
+    NotSelected,
+}
+
+/// A marker at the branch's head.
+#[derive(Debug, Clone)]
+pub struct PlaceFacts {
+    /// The file, relative to the repository's root.
+    pub file: Arc<str>,
+    /// One-based.
+    pub line: usize,
+    /// What the marker asks for.
+    pub marker: Marker,
+    /// The scalar's present value.
+    pub value: String,
+    /// The object that it is part of.
+    pub object: ObjectIdentifier,
+}
+
+/// What to do: one outcome per place, in the order of [`Facts::places`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The outcomes.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What happens to one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The value is replaced.
+    Write {
+        /// The new text.
+        value: String,
+    },
+    /// The value is already right.
+    UpToDate,
+    /// The value, or one beside it in the same file, is above the policy's choice and stays.
+    Ahead {
+        /// What is there.
+        present: Tag,
+        /// What the policy chose.
+        chosen: Tag,
+    },
+    /// The policy has no choice at present.
+    Waiting(String),
+    /// No such policy in the automation's namespace.
+    UnknownPolicy,
+    /// The marker names another namespace.
+    OtherNamespace,
+    /// The automation does not select the policy.
+    NotSelected,
+    /// A `:digest` marker, but the policy reflects no digest.
+    NoDigest,
+}
+
+impl Outcome {
+    /// Whether a person should see it: everything that was not written although a marker asks for it.
+    pub fn is_diagnostic(&self) -> bool {
+        !matches!(self, Outcome::Write { .. } | Outcome::UpToDate | Outcome::NotSelected)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Write { value } => write!(f, "becomes {value}"),
+            Outcome::UpToDate => f.write_str("is up to date"),
+            Outcome::Ahead { present, chosen } => {
+                write!(f, "stays: {present} is above {chosen}, which the policy chooses at present")
+            }
+            Outcome::Waiting(why) => write!(f, "waits: {why}"),
+            Outcome::UnknownPolicy => f.write_str("names a policy that does not exist"),
+            Outcome::OtherNamespace => f.write_str("names a policy of another namespace"),
+            Outcome::NotSelected => f.write_str("names a policy that policySelector does not match"),
+            Outcome::NoDigest => NoDigest.fmt(f),
+        }
+    }
+}
+
+impl Plan {
+    /// The places to write: index into [`Facts::places`] and the new value.
+    pub fn writes(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.outcomes.iter().enumerate().filter_map(|(index, outcome)| match outcome {
+            Outcome::Write { value } => Some((index, value.as_str())),
+            _ => None,
+        })
+    }
+
+    /// What was not written although a marker asks for it, as `file:line: namespace:name what`.
+    pub fn diagnostics(&self, facts: &Facts) -> Vec<String> {
+        let describe = |(place, outcome): (&PlaceFacts, &Outcome)| {
+            let ObjectKey { namespace, name } = &place.marker.policy;
+            format!("{}:{}: {namespace}:{name}{} {outcome}", place.file, place.line, place.marker.part)
+        };
+        let pairs = facts.places.iter().zip(&self.outcomes);
+        pairs.filter(|(_, outcome)| outcome.is_diagnostic()).map(describe).collect()
+    }
+}
+
+/// The present tags that are above their policy's choice, with the policy: before they are allowed to stay, the
+/// registry is asked whether those that it did not list still exist.
+pub fn tags_ahead(facts: &Facts) -> BTreeSet<(ObjectKey, Tag)> {
+    let ahead = |place: &PlaceFacts| Some((place.marker.policy.clone(), facts.ahead(place)?));
+    facts.places.iter().filter_map(ahead).collect()
+}
+
+/// Decides every place.
+///
+/// The parts of one image that stand in one file (`:name`, `:tag`, `:digest`) move together: where the tag stays, its
+/// neighbours stay.
+pub fn decide(facts: &Facts) -> Plan {
+    let stays: BTreeMap<(&str, &ObjectKey), Tag> = facts
+        .places
+        .iter()
+        .filter_map(|place| Some(((&*place.file, &place.marker.policy), facts.ahead(place)?)))
+        .collect();
+    let outcome = |place: &PlaceFacts| facts.outcome(place, stays.get(&(&*place.file, &place.marker.policy)));
+    Plan { outcomes: facts.places.iter().map(outcome).collect() }
+}
+
+impl Facts {
+    fn ahead(&self, place: &PlaceFacts) -> Option<Tag> {
+        match self.policies.get(&place.marker.policy)? {
+            PolicyFacts::Chosen(choice) => choice.ahead(&place.marker.part.read(&place.value)).cloned(),
+            PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => None,
+        }
+    }
+
+    fn outcome(&self, place: &PlaceFacts, stays: Option<&Tag>) -> Outcome {
+        if place.marker.policy.namespace != self.namespace {
+            return Outcome::OtherNamespace;
+        }
+        let choice = match self.policies.get(&place.marker.policy) {
+            None => return Outcome::UnknownPolicy,
+            Some(PolicyFacts::NotSelected) => return Outcome::NotSelected,
+            Some(PolicyFacts::Waiting(why)) => return Outcome::Waiting(why.clone()),
+            Some(PolicyFacts::Chosen(choice)) => choice,
+        };
+        if let Some(present) = stays {
+            return Outcome::Ahead { present: present.clone(), chosen: choice.image.tag.clone() };
+        }
+        match place.marker.part.render(&choice.image) {
+            Err(NoDigest) => Outcome::NoDigest,
+            Ok(value) if value == place.value => Outcome::UpToDate,
+            Ok(value) => Outcome::Write { value },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exclusion::Exclusions;
+    use crate::selection::Selector;
+    use windlass_model::place::Part;
+    use windlass_model::resource::PolicyRule;
+    use windlass_model::{Digest, ImageRef};
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("apps", name)
+    }
+
+    fn choice(range: &str, tag: &str, digest: bool) -> Choice {
+        let selector = Selector::compile(&PolicyRule::SemVer { range: range.into() }, None).unwrap();
+        let digest = digest.then(|| Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap());
+        let image = ImageRef { name: "ghcr.io/org/app".into(), tag: Tag::parse(tag).unwrap(), digest };
+        let excluded = Arc::new(Exclusions::compile(&[]).unwrap());
+        Choice { image, selector: Arc::new(selector), excluded, gone: BTreeSet::new() }
+    }
+
+    fn place(file: &str, policy: ObjectKey, part: Part, value: &str) -> PlaceFacts {
+        PlaceFacts {
+            file: file.into(),
+            line: 7,
+            marker: Marker { policy, part },
+            value: value.into(),
+            object: ObjectIdentifier::default(),
+        }
+    }
+
+    fn facts(policies: Vec<(ObjectKey, PolicyFacts)>, places: Vec<PlaceFacts>) -> Facts {
+        Facts { namespace: "apps".into(), policies: policies.into_iter().collect(), places }
+    }
+
+    fn write(value: &str) -> Outcome {
+        Outcome::Write { value: value.into() }
+    }
+
+    #[test]
+    fn known_markers_are_written_and_the_others_are_told_apart() {
+        let facts = facts(
+            vec![
+                (key("app"), PolicyFacts::Chosen(choice(">=1.0.0", "1.2.0", false))),
+                (key("wait"), PolicyFacts::Waiting("no tags are known".into())),
+                (key("other"), PolicyFacts::NotSelected),
+            ],
+            vec![
+                place("a.yaml", key("app"), Part::Image, "ghcr.io/org/app:1.1.0"),
+                place("a.yaml", key("missing"), Part::Image, "x:1"),
+                place("a.yaml", ObjectKey::new("team", "app"), Part::Tag, "1.1.0"),
+                place("a.yaml", key("wait"), Part::Tag, "1.1.0"),
+                place("a.yaml", key("other"), Part::Tag, "1.1.0"),
+                place("b.yaml", key("app"), Part::Tag, "1.2.0"),
+                place("b.yaml", key("app"), Part::Digest, ""),
+            ],
+        );
+        let plan = decide(&facts);
+        assert_eq!(
+            plan.outcomes,
+            vec![
+                write("ghcr.io/org/app:1.2.0"),
+                Outcome::UnknownPolicy,
+                Outcome::OtherNamespace,
+                Outcome::Waiting("no tags are known".into()),
+                Outcome::NotSelected,
+                Outcome::UpToDate,
+                Outcome::NoDigest,
+            ]
+        );
+        let diagnostics = plan.diagnostics(&facts);
+        assert_eq!(diagnostics.len(), 4);
+        assert_eq!(diagnostics[0], "a.yaml:7: apps:missing names a policy that does not exist");
+    }
+
+    #[test]
+    fn a_lower_choice_never_replaces_a_value_that_the_policy_ranks_higher() {
+        let policies = vec![(key("app"), PolicyFacts::Chosen(choice(">=1.0.0", "1.1.0", true)))];
+        let digest = format!("sha256:{}", "b".repeat(64));
+        let facts = facts(
+            policies,
+            vec![
+                place("k.yaml", key("app"), Part::Name, "ghcr.io/org/old"),
+                place("k.yaml", key("app"), Part::Tag, "1.2.0"),
+                place("k.yaml", key("app"), Part::Digest, &digest),
+                place("other.yaml", key("app"), Part::Tag, "1.0.0"),
+            ],
+        );
+        let plan = decide(&facts);
+        let stays =
+            Outcome::Ahead { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
+        assert_eq!(plan.outcomes, vec![stays.clone(), stays.clone(), stays, write("1.1.0")]);
+        assert_eq!(tags_ahead(&facts), BTreeSet::from([(key("app"), Tag::parse("1.2.0").unwrap())]));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_ranked_is_below_every_candidate() {
+        let mut chosen = choice("1.x", "1.1.0", false);
+        chosen.gone.insert(Tag::parse("1.9.0").unwrap());
+        for value in ["latest", "2.0.0", "1.9.0", "not a tag", ""] {
+            let policies = vec![(key("app"), PolicyFacts::Chosen(chosen.clone()))];
+            let facts = facts(policies, vec![place("a.yaml", key("app"), Part::Tag, value)]);
+            assert_eq!(decide(&facts).outcomes, vec![write("1.1.0")], "{value}");
+        }
+    }
+
+    #[test]
+    fn another_image_in_the_place_says_nothing_about_this_ones_tags() {
+        let policies = vec![(key("app"), PolicyFacts::Chosen(choice(">=1.0.0", "1.1.0", false)))];
+        let facts =
+            facts(policies, vec![place("a.yaml", key("app"), Part::Image, "docker.io/org/app:2.0.0")]);
+        assert_eq!(decide(&facts).outcomes, vec![write("ghcr.io/org/app:1.1.0")]);
+    }
+}
