@@ -1,1 +1,36 @@
-//! placeholder
+//! What must outlive the process: the queue of work, the ledger, the outbox and the audit, in one SQLite database.
+//!
+//! This crate owns the folder, its format and its durability. It never decides anything: it does not look into a
+//! hint, choose a retry's delay or send a notice. It reads no clock and no environment.
+//!
+//! Correctness does not rest on it. Whoever deletes the folder loses first-seen times and history; the next resync
+//! finds the rest in the registry and in Git.
+
+mod audit;
+mod board;
+mod column;
+mod database;
+mod error;
+mod folder;
+mod inbox;
+mod ledger;
+mod outbox;
+mod prune;
+mod queue;
+mod read_only;
+mod readers;
+mod record;
+mod store;
+mod writer;
+
+pub use audit::{AuditEntry, AuditKind};
+pub use error::{Disposition, StoreError, StoreErrorKind};
+pub use folder::OpenError;
+pub use inbox::{Appended, Delivery};
+pub use ledger::{Commit, Health, Intent, LatestImage, LedgerWrite, ReportedState};
+pub use outbox::{DeadNotice, NewNotice, OutboxDepth, Outgoing};
+pub use prune::{Pruned, Retention};
+pub use queue::{QueueDepth, QueuedWork, Work};
+pub use read_only::ReadOnly;
+pub use record::Record;
+pub use store::Store;

@@ -1,0 +1,138 @@
+//! Connections: how the database is opened, recognised, migrated and tuned.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{StoreErrorKind, kind_of};
+use crate::folder::OpenError;
+
+/// Marks the file as ours (`PRAGMA application_id`): "WNDL".
+const APPLICATION_ID: i64 = 0x574e_444c;
+/// Migration `n` brings schema `n` to schema `n + 1`; `PRAGMA user_version` holds the schema's number.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+/// Only a person's `sqlite3` shell can hold a lock against us; it is given this long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// There are about sixty distinct statements; all of them stay prepared.
+const STATEMENTS: usize = 128;
+
+/// Claims are held in the writer's connection alone: they cost no disk write, roll back with their transaction,
+/// and die with the process.
+const CLAIMS: &str =
+    "CREATE TEMP TABLE claims (work INTEGER PRIMARY KEY, generation INTEGER NOT NULL) STRICT";
+
+/// The newest schema that this program knows.
+pub(crate) fn supported_schema() -> i64 {
+    i64::try_from(MIGRATIONS.len()).expect("there are a few migrations")
+}
+
+/// Opens the one connection that writes: durable on every commit, and migrated.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let explain = |source| explain(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(explain)?;
+    tune(&connection).map_err(explain)?;
+    let identity = Identity::read(&connection).map_err(explain)?;
+    identity.check(path)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(explain)?;
+    if mode != "wal" {
+        return Err(OpenError::NoWriteAheadLog { path: path.to_owned() });
+    }
+    prepare_writer(&connection).map_err(explain)?;
+    migrate(&mut connection, identity.schema).map_err(explain)?;
+    connection.execute_batch(CLAIMS).map_err(explain)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads. The schema is not looked at; see [`check_readable`].
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a reading connection on a database that this process did not migrate.
+pub(crate) fn check_readable(path: &Path) -> Result<Connection, OpenError> {
+    let connection = open_reader(path).map_err(|source| explain(path, source))?;
+    let identity = Identity::read(&connection).map_err(|source| explain(path, source))?;
+    identity.check(path)?;
+    if identity.schema < supported_schema() {
+        return Err(OpenError::OlderSchema {
+            path: path.to_owned(),
+            found: identity.schema,
+            supported: supported_schema(),
+        });
+    }
+    Ok(connection)
+}
+
+pub(crate) fn explain(path: &Path, source: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match kind_of(&source) {
+        StoreErrorKind::Corrupt => OpenError::Corrupt { path, source },
+        _ => OpenError::Database { path, source },
+    }
+}
+
+/// Who wrote a database file.
+struct Identity {
+    application: i64,
+    schema: i64,
+    tables: i64,
+}
+
+impl Identity {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
+            schema: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+            tables: connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+        })
+    }
+
+    fn check(&self, path: &Path) -> Result<(), OpenError> {
+        let fresh = self.application == 0 && self.tables == 0;
+        if self.application != APPLICATION_ID && !fresh {
+            return Err(OpenError::Foreign { path: path.to_owned() });
+        }
+        if self.schema > supported_schema() {
+            return Err(OpenError::NewerSchema {
+                path: path.to_owned(),
+                found: self.schema,
+                supported: supported_schema(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without this, a damaged schema could run functions of ours.
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    // NORMAL would lose acknowledged transactions when the power fails.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // A burst's log file shrinks again: 64 MiB.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)
+}
+
+/// Each step is one transaction together with its number, so a crash leaves a known schema.
+fn migrate(connection: &mut Connection, schema: i64) -> rusqlite::Result<()> {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > schema) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

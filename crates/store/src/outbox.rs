@@ -1,0 +1,243 @@
+//! The outbox: notices that were decided on and must be sent, each once but for the one window that no chat service
+//! closes: a send of which nobody knows whether it arrived. A row is marked `sending`, durably, before the send, so
+//! such a send is known after a crash; it is repeated, and counted.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+use windlass_model::ObjectKey;
+use windlass_model::message::Notice;
+
+use crate::board::{Claim, Returned};
+use crate::column::{
+    bounded, key_text, limit as sql_limit, micros, parse_json, parse_key, timestamp, unreadable, unsigned,
+};
+use crate::error::Cause;
+use crate::writer::Transaction;
+
+/// A notice to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNotice {
+    /// Unique for (notice, Notifier). An id that is known, sent or not, is not inserted again.
+    pub id: String,
+    /// The Notifier that it goes to.
+    pub notifier: ObjectKey,
+    /// What to tell.
+    pub notice: Notice,
+}
+
+/// A notice that this process is to send now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Names the row in the report on the send.
+    pub id: String,
+    /// The Notifier that it goes to.
+    pub notifier: ObjectKey,
+    /// What to tell.
+    pub notice: Notice,
+    /// How many sends were begun before this one.
+    pub attempts: u32,
+    /// An earlier send may have arrived: the process ended, or the answer was lost.
+    pub repeat: bool,
+}
+
+/// How many notices are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxDepth {
+    /// To be sent, now or later.
+    pub waiting: u64,
+    /// Being sent.
+    pub sending: u64,
+    /// Given up, and kept for people to see.
+    pub dead: u64,
+    /// Sends of which nobody knows whether they arrived, over the rows that are still kept.
+    pub possible_repeats: u64,
+}
+
+/// A notice that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadNotice {
+    /// Names the row.
+    pub id: String,
+    /// The Notifier that it should have gone to, as `namespace/name`.
+    pub notifier: String,
+    /// How many sends were begun.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub error: String,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+impl Claim for Outgoing {
+    fn returned(&self) -> Returned {
+        Returned::Notice { id: self.id.clone() }
+    }
+}
+
+/// Marks what was being sent when the last process ended.
+pub(crate) fn recover(db: &Connection) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE outbox SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'sending'",
+        [],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn insert(transaction: &mut Transaction<'_>, new: &NewNotice) -> Result<(), Cause> {
+    let NewNotice { id, notifier, notice } = new;
+    let inserted = transaction
+        .db
+        .prepare_cached(
+            "INSERT INTO outbox (id, notifier, notice, not_before) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![id, key_text(notifier)?, serde_json::to_string(notice)?, micros(transaction.now)])?;
+    transaction.changes.outbox |= inserted > 0;
+    Ok(())
+}
+
+/// A row that is due.
+struct DueRow {
+    id: String,
+    notifier: String,
+    notice: String,
+    attempts: u32,
+    interrupted: i64,
+}
+
+/// Marks up to `limit` due notices as being sent, the longest due first.
+pub(crate) fn due(
+    transaction: &mut Transaction<'_>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Outgoing>, Cause> {
+    let rows = transaction
+        .db
+        .prepare_cached(
+            "SELECT id, notifier, notice, attempts, interrupted FROM outbox
+             WHERE state = 'waiting' AND not_before <= ?1 ORDER BY not_before, seq LIMIT ?2",
+        )?
+        .query_map(params![micros(now), sql_limit(limit)], |row| {
+            Ok(DueRow {
+                id: row.get(0)?,
+                notifier: row.get(1)?,
+                notice: row.get(2)?,
+                attempts: row.get(3)?,
+                interrupted: row.get(4)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut outgoing = Vec::with_capacity(rows.len());
+    for row in rows {
+        transaction
+            .db
+            .prepare_cached("UPDATE outbox SET state = 'sending', attempts = attempts + 1 WHERE id = ?1")?
+            .execute([&row.id])?;
+        let DueRow { id, notifier, notice, attempts, interrupted } = row;
+        if let Some((notifier, notice)) = parse_key(&notifier).zip(parse_json(&notice)) {
+            outgoing.push(Outgoing { id, notifier, notice, attempts, repeat: interrupted > 0 });
+        } else {
+            unreadable("outbox", &id);
+            failed(transaction, &id, "written by a version that this one cannot read".into())?;
+        }
+    }
+    Ok(outgoing)
+}
+
+/// The send arrived.
+pub(crate) fn sent(transaction: &Transaction<'_>, id: &str, at: Timestamp) -> Result<(), Cause> {
+    let changed = transaction
+        .db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'sent', done_at = ?2, error = NULL WHERE id = ?1 AND state = 'sending'",
+        )?
+        .execute(params![id, micros(at)])?;
+    expect_sending(id, changed)
+}
+
+/// The send did not arrive, or (`unknown`) nobody knows: once more, not before `not_before`.
+pub(crate) fn retry(
+    transaction: &mut Transaction<'_>,
+    id: &str,
+    not_before: Timestamp,
+    error: String,
+    unknown: bool,
+) -> Result<(), Cause> {
+    let changed = transaction
+        .db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'waiting', not_before = ?2, error = ?3, interrupted = interrupted + ?4
+             WHERE id = ?1 AND state = 'sending'",
+        )?
+        .execute(params![id, micros(not_before), bounded(error), unknown])?;
+    transaction.changes.outbox = true;
+    expect_sending(id, changed)
+}
+
+/// The target refuses the notice for good.
+pub(crate) fn failed(transaction: &Transaction<'_>, id: &str, error: String) -> Result<(), Cause> {
+    let changed = transaction
+        .db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'dead', done_at = ?2, error = ?3 WHERE id = ?1 AND state = 'sending'",
+        )?
+        .execute(params![id, micros(transaction.now), bounded(error)])?;
+    expect_sending(id, changed)
+}
+
+/// A notice whose sender never received it: no send was begun.
+pub(crate) fn give_back(transaction: &mut Transaction<'_>, id: &str) -> Result<(), Cause> {
+    transaction
+        .db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'waiting', attempts = attempts - 1 WHERE id = ?1 AND state = 'sending'",
+        )?
+        .execute([id])?;
+    transaction.changes.outbox = true;
+    Ok(())
+}
+
+fn expect_sending(id: &str, changed: usize) -> Result<(), Cause> {
+    if changed == 0 {
+        return Err(Cause::Stale(format!("notice `{id}` is not being sent")));
+    }
+    Ok(())
+}
+
+/// The earliest time at which a waiting notice is due.
+pub(crate) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let due: Option<i64> = db
+        .prepare_cached("SELECT min(not_before) FROM outbox WHERE state = 'waiting'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(due.map(timestamp))
+}
+
+pub(crate) fn depth(db: &Connection) -> rusqlite::Result<OutboxDepth> {
+    let sql = "SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'sending'),
+                      count(*) FILTER (WHERE state = 'dead'), ifnull(sum(interrupted), 0) FROM outbox";
+    db.prepare_cached(sql)?.query_row([], |row| {
+        Ok(OutboxDepth {
+            waiting: unsigned(row.get(0)?),
+            sending: unsigned(row.get(1)?),
+            dead: unsigned(row.get(2)?),
+            possible_repeats: unsigned(row.get(3)?),
+        })
+    })
+}
+
+/// Notices that were given up, the latest first.
+pub(crate) fn dead(db: &Connection, limit: usize) -> rusqlite::Result<Vec<DeadNotice>> {
+    let sql = "SELECT id, notifier, attempts, error, done_at FROM outbox WHERE state = 'dead'
+               ORDER BY done_at DESC, seq DESC LIMIT ?1";
+    db.prepare_cached(sql)?.query_map([sql_limit(limit)], dead_notice)?.collect()
+}
+
+fn dead_notice(row: &Row<'_>) -> rusqlite::Result<DeadNotice> {
+    Ok(DeadNotice {
+        id: row.get(0)?,
+        notifier: row.get(1)?,
+        attempts: row.get(2)?,
+        error: row.get(3)?,
+        at: timestamp(row.get(4)?),
+    })
+}

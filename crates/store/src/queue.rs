@@ -1,0 +1,295 @@
+//! The queue: one row of work per key, claimed by one worker at a time.
+//!
+//! A claim is (key, generation) in a table of the writer's connection that lives in memory alone. It therefore costs
+//! no disk write, and all claims end with the process, while the work itself stays.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use windlass_model::signal::{Received, RescanReason};
+use windlass_model::{Hint, ObjectRef};
+
+use crate::board::{Claim, Returned};
+use crate::column::{
+    bounded, limit as sql_limit, micros, object_text, parse_json, parse_object, timestamp, unreadable,
+    unsigned,
+};
+use crate::error::Cause;
+use crate::record::{self, Record};
+use crate::writer::Transaction;
+
+/// A key to work on, held by whoever claimed it until `complete` or `retry`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The key.
+    pub target: ObjectRef,
+    /// Names this claim in `complete` and `retry`. A signal that comes meanwhile raises the row's generation.
+    pub generation: u64,
+    /// How often the key was retried since it last completed.
+    pub attempts: u32,
+    /// What is known to have happened, each hint once, the earliest first. Never empty.
+    pub hints: Vec<Received>,
+    /// When the earliest outstanding hint was received.
+    pub first_at: Timestamp,
+}
+
+/// How much is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueDepth {
+    /// Keys that nobody works on, due or not.
+    pub waiting: u64,
+    /// Keys that someone works on.
+    pub claimed: u64,
+    /// When the earliest outstanding hint was received, waiting or claimed.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A row of work, for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedWork {
+    /// The key.
+    pub target: ObjectRef,
+    /// When it is due.
+    pub not_before: Timestamp,
+    /// How often it was retried since it last completed.
+    pub attempts: u32,
+    /// When the earliest outstanding hint was received.
+    pub first_at: Timestamp,
+    /// Why it was retried last.
+    pub reason: Option<String>,
+}
+
+impl Claim for Work {
+    fn returned(&self) -> Returned {
+        Returned::Work {
+            target: object_text(&self.target).unwrap_or_default(),
+            generation: i64::try_from(self.generation).unwrap_or_default(),
+        }
+    }
+}
+
+/// A due row that nobody works on.
+struct DueRow {
+    id: i64,
+    target: String,
+    generation: i64,
+    attempts: u32,
+    first_at: i64,
+}
+
+/// Takes up to `limit` due keys, the longest due first.
+pub(crate) fn claim(
+    transaction: &mut Transaction<'_>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Work>, Cause> {
+    let rows = transaction
+        .db
+        .prepare_cached(
+            "SELECT id, target, generation, attempts, first_at FROM work
+             WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM temp.claims WHERE work = work.id)
+             ORDER BY not_before, id LIMIT ?2",
+        )?
+        .query_map(params![micros(now), sql_limit(limit)], |row| {
+            Ok(DueRow {
+                id: row.get(0)?,
+                target: row.get(1)?,
+                generation: row.get(2)?,
+                attempts: row.get(3)?,
+                first_at: row.get(4)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut claimed = Vec::with_capacity(rows.len());
+    for row in rows {
+        transaction
+            .db
+            .prepare_cached("INSERT INTO temp.claims (work, generation) VALUES (?1, ?2)")?
+            .execute(params![row.id, row.generation])?;
+        transaction.changes.claims = true;
+        let Some(target) = parse_object(&row.target) else {
+            // It stays claimed, so that it is not found again and again.
+            unreadable("work", &row.target);
+            continue;
+        };
+        claimed.push(Work {
+            target,
+            generation: unsigned(row.generation),
+            attempts: row.attempts,
+            hints: hints(transaction.db, row.id)?,
+            first_at: timestamp(row.first_at),
+        });
+    }
+    Ok(claimed)
+}
+
+/// The hints of a key, each once. Equal ones can be in two rows after a retry or a crash: one that was being worked
+/// on, and one that came meanwhile.
+fn hints(db: &Connection, work: i64) -> rusqlite::Result<Vec<Received>> {
+    let mut statement = db.prepare_cached(
+        "SELECT hint, event, min(at), generation FROM hints WHERE work = ?1 GROUP BY hint ORDER BY 3, 4",
+    )?;
+    let received = statement.query_map([work], |row| {
+        let text = row.get_ref(0)?.as_str()?;
+        // A hint that a newer version wrote: reading everything covers whatever it said.
+        let hint = parse_json(text).unwrap_or_else(|| {
+            unreadable("hints", text);
+            Hint::Rescan { reason: RescanReason::Webhook }
+        });
+        Ok(Received { hint, event: row.get(1)?, at: timestamp(row.get(2)?) })
+    })?;
+    received.collect()
+}
+
+/// Ends a claim with success: stores the record, forgets the hints that the claim had, and keeps the newer ones.
+pub(crate) fn complete(
+    transaction: &mut Transaction<'_>,
+    target: &ObjectRef,
+    generation: u64,
+    record: &Record,
+) -> Result<(), Cause> {
+    let held = release(transaction, target, generation)?;
+    transaction
+        .db
+        .prepare_cached("DELETE FROM hints WHERE work = ?1 AND generation <= ?2")?
+        .execute(params![held.work, held.claimed])?;
+    if held.current == held.claimed {
+        transaction.db.prepare_cached("DELETE FROM work WHERE id = ?1")?.execute([held.work])?;
+    } else {
+        // It is due since the earliest of the newer hints, so that a busy key does not overtake the others.
+        transaction
+            .db
+            .prepare_cached(
+                "UPDATE work SET attempts = 0, reason = NULL, pending = newer.count, first_at = newer.first_at,
+                     not_before = min(?2, newer.first_at)
+                 FROM (SELECT count(*) AS count, min(at) AS first_at FROM hints WHERE work = ?1) AS newer
+                 WHERE id = ?1",
+            )?
+            .execute(params![held.work, micros(transaction.now)])?;
+        transaction.changes.work = true;
+    }
+    record::write(transaction, record)
+}
+
+/// Ends a claim without success: everything stays, and waits. If a signal came meanwhile, the key is due at once.
+pub(crate) fn retry(
+    transaction: &mut Transaction<'_>,
+    target: &ObjectRef,
+    generation: u64,
+    not_before: Timestamp,
+    reason: String,
+) -> Result<(), Cause> {
+    let held = release(transaction, target, generation)?;
+    let due = if held.current == held.claimed { not_before } else { not_before.min(transaction.now) };
+    transaction
+        .db
+        .prepare_cached(
+            "UPDATE work SET attempts = attempts + 1, not_before = ?2, reason = ?3 WHERE id = ?1",
+        )?
+        .execute(params![held.work, micros(due), bounded(reason)])?;
+    transaction.changes.work = true;
+    Ok(())
+}
+
+/// Frees a claim whose caller never received it; nothing else changes.
+pub(crate) fn give_back(
+    transaction: &mut Transaction<'_>,
+    target: &str,
+    generation: i64,
+) -> Result<(), Cause> {
+    let freed = transaction
+        .db
+        .prepare_cached(
+            "DELETE FROM temp.claims WHERE generation = ?2 AND work = (SELECT id FROM work WHERE target = ?1)",
+        )?
+        .execute(params![target, generation])?;
+    transaction.changes.claims |= freed > 0;
+    transaction.changes.work |= freed > 0;
+    Ok(())
+}
+
+/// A claim that was just ended.
+struct Held {
+    work: i64,
+    claimed: i64,
+    current: i64,
+}
+
+fn release(transaction: &mut Transaction<'_>, target: &ObjectRef, generation: u64) -> Result<Held, Cause> {
+    let held = transaction
+        .db
+        .prepare_cached(
+            "SELECT work.id, claims.generation, work.generation
+             FROM work JOIN temp.claims ON claims.work = work.id WHERE work.target = ?1 AND claims.generation = ?2",
+        )?
+        .query_row(params![object_text(target)?, i64::try_from(generation).unwrap_or(-1)], |row| {
+            Ok(Held { work: row.get(0)?, claimed: row.get(1)?, current: row.get(2)? })
+        })
+        .optional()?;
+    let held = held.ok_or_else(|| {
+        Cause::Stale(format!("nobody holds {target} at generation {generation}; its work was ended already"))
+    })?;
+    transaction.db.prepare_cached("DELETE FROM temp.claims WHERE work = ?1")?.execute([held.work])?;
+    transaction.changes.claims = true;
+    Ok(held)
+}
+
+/// The earliest time at which a key that nobody holds is due.
+pub(crate) fn next_due(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, Cause> {
+    let due = transaction
+        .db
+        .prepare_cached(
+            "SELECT not_before FROM work WHERE NOT EXISTS (SELECT 1 FROM temp.claims WHERE work = work.id)
+             ORDER BY not_before LIMIT 1",
+        )?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(due.map(timestamp))
+}
+
+/// How many claims are held.
+pub(crate) fn claimed(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT count(*) FROM temp.claims")?.query_row([], |row| row.get(0))
+}
+
+/// The highest generation in use. No hint is above its row of work.
+pub(crate) fn last_generation(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT ifnull(max(generation), 0) FROM work", [], |row| row.get(0))
+}
+
+/// All rows of work, and the earliest hint; `claimed` of them are held.
+pub(crate) fn depth(db: &Connection, claimed: u64) -> rusqlite::Result<QueueDepth> {
+    db.prepare_cached("SELECT count(*), min(first_at) FROM work")?.query_row([], |row| {
+        let total = unsigned(row.get(0)?);
+        // Claims are counted a moment later than rows are.
+        let claimed = claimed.min(total);
+        Ok(QueueDepth {
+            waiting: total - claimed,
+            claimed,
+            oldest: row.get::<_, Option<i64>>(1)?.map(timestamp),
+        })
+    })
+}
+
+/// Rows of work, the earliest due first.
+pub(crate) fn list(db: &Connection, limit: usize) -> rusqlite::Result<Vec<QueuedWork>> {
+    let mut statement = db.prepare_cached(
+        "SELECT target, not_before, attempts, first_at, reason FROM work ORDER BY not_before, id LIMIT ?1",
+    )?;
+    let rows = statement.query_map([sql_limit(limit)], queued_work)?;
+    rows.filter_map(Result::transpose).collect()
+}
+
+fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
+    let target = row.get_ref(0)?.as_str()?;
+    let Some(target) = parse_object(target) else {
+        unreadable("work", target);
+        return Ok(None);
+    };
+    Ok(Some(QueuedWork {
+        target,
+        not_before: timestamp(row.get(1)?),
+        attempts: row.get(2)?,
+        first_at: timestamp(row.get(3)?),
+        reason: row.get(4)?,
+    }))
+}

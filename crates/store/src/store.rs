@@ -1,0 +1,306 @@
+//! The handle to an open store.
+//!
+//! Its methods' documentation is the contract that any backend keeps. What holds for all of them: a write that
+//! answered is durable; one that failed stored nothing; one whose future was dropped may or may not have been done.
+//! Writes are idempotent where that is said, so that a caller may repeat them.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use windlass_model::{Clock, ObjectKey, ObjectRef, Signal, Tag};
+
+use crate::audit::{self, AuditEntry};
+use crate::board::{Board, Handover};
+use crate::column;
+use crate::error::{Cause, StoreError};
+use crate::folder::OpenError;
+use crate::inbox::{self, Appended, Arrival, Delivery};
+use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
+use crate::outbox::{self, DeadNotice, OutboxDepth, Outgoing};
+use crate::prune::{self, Pruned, Retention};
+use crate::queue::{self, QueueDepth, QueuedWork, Work};
+use crate::readers::Readers;
+use crate::record::{self, Record};
+use crate::writer::{Transaction, Writer};
+
+/// An open store: queue, ledger, outbox and audit. Cheap to clone; all clones are one store.
+///
+/// When the last clone is dropped without [`Store::close`], what was accepted is still committed, and the drop waits
+/// for that.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Writer,
+    readers: Arc<Readers>,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", self.inner.readers.path()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder, which is created where it is missing, and keeps other processes out of it. Work
+    /// that a dead process had claimed is claimable; notices that it was sending are due, and marked as possible
+    /// repeats.
+    ///
+    /// # Errors
+    /// Another process runs on the folder, or what is in it cannot be used; see [`OpenError`].
+    pub async fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (writer, board, path) = Writer::start(dir, Arc::clone(&clock)).await?;
+        let readers = Readers::new(path, Vec::new());
+        Ok(Self { inner: Arc::new(Inner { writer, readers, board, clock }) })
+    }
+
+    /// Commits what was accepted, brings the log into the database file and releases the folder. From then on every
+    /// clone answers `Closed`.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await.map_err(|cause| self.failed(cause))
+    }
+
+    /// Queues what a delivery hints at. A delivery is dropped only when the same receiver took the same delivery id
+    /// within the retention (7 days at least); its content never matters, since a tag may move from A to B to A.
+    ///
+    /// Each signal raises its key's generation and makes the key due at once, whatever retry it was waiting for; its
+    /// `attempts` stay. Hints that equal one that waits already are coalesced into that one, with the earlier
+    /// `received_at` and its event. More than 4,096 waiting hints of one key become one rescan, which covers them.
+    pub async fn append(&self, delivery: Delivery) -> Result<Appended, StoreError> {
+        let arrival = Arrival::new(delivery).map_err(|cause| self.failed(cause))?;
+        self.write(move |transaction| inbox::append(transaction, &arrival)).await
+    }
+
+    /// As [`Self::append`], for signals that have no delivery: timers, polls, commands.
+    pub async fn signal(&self, signals: Vec<Signal>, event: &str) -> Result<(), StoreError> {
+        let delivery = Delivery {
+            receiver: String::new(),
+            delivery_id: None,
+            event: event.to_owned(),
+            received_at: self.inner.clock.now(),
+            signals,
+        };
+        self.append(delivery).await.map(|_| ())
+    }
+
+    /// Claims up to `limit` keys that are due at `now` and that nobody holds, the longest due first. A key is held by
+    /// one caller at a time, until `complete` or `retry`, or until the process ends. If this future is dropped before
+    /// it answers, nothing stays claimed.
+    pub async fn claim(&self, limit: usize, now: Timestamp) -> Result<Vec<Work>, StoreError> {
+        let board = Arc::clone(&self.inner.board);
+        let claims = self
+            .write(move |transaction| Ok(Handover::new(queue::claim(transaction, limit, now)?, board)))
+            .await?;
+        Ok(claims.accept())
+    }
+
+    /// Ends a claim with success and stores its record, all or nothing. The hints that the claim had are forgotten. If
+    /// signals came meanwhile, the key is claimable again, with their hints alone and with no attempts.
+    ///
+    /// # Errors
+    /// `Stale` when the claim was ended already; nothing is stored then.
+    pub async fn complete(
+        &self,
+        target: &ObjectRef,
+        generation: u64,
+        record: Record,
+    ) -> Result<(), StoreError> {
+        let target = target.clone();
+        let record = self.write_long_lists(record).await?;
+        self.write(move |transaction| queue::complete(transaction, &target, generation, &record)).await
+    }
+
+    /// Ends a claim without success: the key keeps its hints, counts one attempt more and is due at `not_before`, or
+    /// at once if a signal came meanwhile. `reason` is for people, is cut at 1 KiB, and must hold no secret.
+    ///
+    /// # Errors
+    /// `Stale` when the claim was ended already.
+    pub async fn retry(
+        &self,
+        target: &ObjectRef,
+        generation: u64,
+        not_before: Timestamp,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let (target, reason) = (target.clone(), reason.to_owned());
+        self.write(move |transaction| queue::retry(transaction, &target, generation, not_before, reason))
+            .await
+    }
+
+    /// Stores a record that belongs to no work, all or nothing.
+    ///
+    /// Here and in [`Self::complete`], tag lists of more than 1,024 tags are the exception: their excess is written
+    /// before, in transactions of its own, so that a long list does not hold webhooks up. A tag must be in one list of
+    /// a record only.
+    pub async fn record(&self, record: Record) -> Result<(), StoreError> {
+        let record = self.write_long_lists(record).await?;
+        self.write(move |transaction| record::write(transaction, &record)).await
+    }
+
+    /// When the next key that nobody holds is due; `now` if one is due already, `None` if none waits.
+    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.write(|transaction| queue::next_due(transaction)).await?;
+        Ok(due.map(|due| due.max(now)))
+    }
+
+    /// Changes whenever a key became claimable or its time moved. Subscribe, then claim, then wait for a change or for
+    /// [`Self::next_due`]: no wake-up is lost and nothing polls.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.board.work()
+    }
+
+    /// How much is queued.
+    pub async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        let claimed = self.inner.board.claimed();
+        self.inner.readers.read(move |db| queue::depth(db, claimed)).await
+    }
+
+    /// Up to `limit` keys with work, claimed or not, the earliest due first.
+    pub async fn queued(&self, limit: usize) -> Result<Vec<QueuedWork>, StoreError> {
+        self.inner.readers.read(move |db| queue::list(db, limit)).await
+    }
+
+    /// The tags of an ImageRepository that are present, in bytewise order, with the time at which each was first seen.
+    pub async fn load_tags(&self, repository: &ObjectKey) -> Result<Vec<(Tag, Timestamp)>, StoreError> {
+        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| ledger::load_tags(db, &repository)).await
+    }
+
+    /// Every policy's choice.
+    pub async fn load_latest(&self) -> Result<Vec<LatestImage>, StoreError> {
+        self.inner.readers.read(ledger::load_latest).await
+    }
+
+    /// The last commit of every automation that made one.
+    pub async fn load_commits(&self) -> Result<Vec<Commit>, StoreError> {
+        self.inner.readers.read(ledger::load_commits).await
+    }
+
+    /// The health of every object, as it was last reported.
+    pub async fn load_states(&self) -> Result<Vec<ReportedState>, StoreError> {
+        self.inner.readers.read(ledger::load_states).await
+    }
+
+    /// The intents of a lane that are not settled, the oldest first.
+    pub async fn load_intents(&self, lane: &str) -> Result<Vec<Intent>, StoreError> {
+        let lane = lane.to_owned();
+        self.inner.readers.read(move |db| ledger::load_intents(db, &lane)).await
+    }
+
+    /// Whether the store can be written: a transaction that changes nothing is made durable.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.db.execute("UPDATE work SET id = id WHERE false", [])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes up to `limit` notices that are due at `now`, the longest due first, and marks them durably as being
+    /// sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
+    /// the process ends; then it is due again with `repeat` set. If this future is dropped before it answers, nothing
+    /// stays marked.
+    pub async fn outbox_due(&self, limit: usize, now: Timestamp) -> Result<Vec<Outgoing>, StoreError> {
+        let board = Arc::clone(&self.inner.board);
+        let claims = self
+            .write(move |transaction| Ok(Handover::new(outbox::due(transaction, limit, now)?, board)))
+            .await?;
+        Ok(claims.accept())
+    }
+
+    /// The notice arrived.
+    ///
+    /// # Errors
+    /// Here and in the other reports, `Stale` when the notice is not being sent.
+    pub async fn outbox_sent(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.write(move |transaction| outbox::sent(transaction, &id, at)).await
+    }
+
+    /// The notice did not arrive: send it again, not before `not_before`. `error` is for people, is cut at 1 KiB, and
+    /// must hold no secret.
+    pub async fn outbox_retry(&self, id: &str, not_before: Timestamp, error: &str) -> Result<(), StoreError> {
+        let (id, error) = (id.to_owned(), error.to_owned());
+        self.write(move |transaction| outbox::retry(transaction, &id, not_before, error, false)).await
+    }
+
+    /// Nobody knows whether the notice arrived (the answer was lost): as [`Self::outbox_retry`], but the next send is
+    /// marked and counted as a possible repeat.
+    pub async fn outbox_unknown(
+        &self,
+        id: &str,
+        not_before: Timestamp,
+        error: &str,
+    ) -> Result<(), StoreError> {
+        let (id, error) = (id.to_owned(), error.to_owned());
+        self.write(move |transaction| outbox::retry(transaction, &id, not_before, error, true)).await
+    }
+
+    /// The target refuses the notice for good: it is kept as dead, with the reason, for 30 days.
+    pub async fn outbox_failed(&self, id: &str, error: &str) -> Result<(), StoreError> {
+        let (id, error) = (id.to_owned(), error.to_owned());
+        self.write(move |transaction| outbox::failed(transaction, &id, error)).await
+    }
+
+    /// When the next waiting notice is due; it may be in the past.
+    pub async fn outbox_next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.readers.read(outbox::next_due).await
+    }
+
+    /// Changes whenever a notice became due or its time moved.
+    pub fn outbox_changed(&self) -> watch::Receiver<u64> {
+        self.inner.board.outbox()
+    }
+
+    /// How many notices wait, are being sent, are dead, or may have been sent twice.
+    pub async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
+        self.inner.readers.read(outbox::depth).await
+    }
+
+    /// Up to `limit` notices that were given up, the latest first.
+    pub async fn outbox_dead(&self, limit: usize) -> Result<Vec<DeadNotice>, StoreError> {
+        self.inner.readers.read(move |db| outbox::dead(db, limit)).await
+    }
+
+    /// Up to `limit` audit entries, the newest first, of one object or of all.
+    pub async fn audit_recent(
+        &self,
+        object: Option<&ObjectRef>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let object = object.map(column::object_text).transpose().map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| audit::recent(db, object.as_deref(), limit)).await
+    }
+
+    /// Deletes up to 500 rows that are past their retention. Call it again while there is more.
+    pub async fn prune(&self, now: Timestamp, retention: Retention) -> Result<Pruned, StoreError> {
+        self.write(move |transaction| prune::prune(transaction, now, retention)).await
+    }
+
+    async fn write_long_lists(&self, mut record: Record) -> Result<Record, StoreError> {
+        for piece in record.split_tags() {
+            self.write(move |transaction| ledger::write(transaction, &piece)).await?;
+        }
+        Ok(record)
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Transaction<'_>) -> Result<T, Cause> + Send + 'static,
+    {
+        self.inner.writer.run(work).await.map_err(|cause| self.failed(cause))
+    }
+
+    fn failed(&self, cause: Cause) -> StoreError {
+        StoreError::new(self.inner.readers.path(), cause)
+    }
+}

@@ -1,0 +1,122 @@
+//! A folder, a clock that tests set, and short names for the model's values.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
+use windlass_store::{Delivery, Record, Store, Work};
+
+/// 2026-01-01, in seconds.
+const START: i64 = 1_767_225_600;
+
+/// Stands still until it is told.
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(START)))
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.load(Ordering::SeqCst)).expect("tests stay near 2026")
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new() }
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        Store::open(self.folder.path(), self.clock.clone()).await.unwrap()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The instant that many seconds from now.
+    pub(crate) fn after(&self, seconds: i64) -> Timestamp {
+        at(self.now(), seconds)
+    }
+
+    pub(crate) async fn claim(&self, store: &Store) -> Vec<Work> {
+        store.claim(100, self.now()).await.unwrap()
+    }
+
+    /// Claims the one key that is due.
+    pub(crate) async fn claim_one(&self, store: &Store) -> Work {
+        let mut claimed = self.claim(store).await;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        claimed.remove(0)
+    }
+}
+
+pub(crate) fn at(from: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_second(from.as_second() + seconds).unwrap()
+}
+
+pub(crate) fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("apps", name)
+}
+
+pub(crate) fn repository(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::ImageRepository, key(name))
+}
+
+pub(crate) fn pushed(tag: &str) -> Hint {
+    Hint::TagPushed { tag: Tag::parse(tag).unwrap(), digest: None }
+}
+
+pub(crate) fn signal(name: &str, tag: &str) -> Signal {
+    Signal { target: repository(name), hint: pushed(tag) }
+}
+
+pub(crate) fn delivery(id: Option<&str>, received_at: Timestamp, signals: Vec<Signal>) -> Delivery {
+    Delivery {
+        receiver: "apps/registry".into(),
+        delivery_id: id.map(str::to_owned),
+        event: format!("event-{}", id.unwrap_or("none")),
+        received_at,
+        signals,
+    }
+}
+
+pub(crate) fn hints(work: &Work) -> Vec<Hint> {
+    work.hints.iter().map(|received| received.hint.clone()).collect()
+}
+
+pub(crate) async fn complete(store: &Store, work: &Work) {
+    store.complete(&work.target, work.generation, Record::default()).await.unwrap();
+}
+
+/// Starts a future and drops it, as a caller that is cancelled does; its answer, if it came at once.
+pub(crate) async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        answer = future => Some(answer),
+        () = ready(()) => None,
+    }
+}
+
+/// Waits for a change that must come; without it the test fails instead of hanging.
+pub(crate) async fn expect_change(changed: &mut watch::Receiver<u64>) {
+    timeout(Duration::from_secs(30), changed.changed()).await.expect("no change came").unwrap();
+}
