@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{Event, ScalarStyle, Span};
-
-use crate::events::{Events, bytes_of};
-use crate::scalar::{self, Style, Surroundings};
-use crate::scan::{Place, Scan};
+use crate::scan::{Format, Place, Scan};
+use crate::splice::{Refused, Rewrite};
+use crate::template;
 
 /// A new value for a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,16 +88,20 @@ impl EditError {
 /// Only the bytes of the scalars whose value differs change. Quotes stay as they are; a plain scalar gets double
 /// quotes where plain style would change its type or meaning in YAML 1.1 or 1.2. Lines are neither added nor removed.
 /// The result is parsed again: its events must equal those of `bytes` except for the edited values, else it is
-/// refused. An edit whose value is there already changes nothing.
+/// refused. (A Helm template is not YAML: there, the result must have the same markers with the new values.) An edit
+/// whose value is there already changes nothing.
 pub fn apply(bytes: &[u8], scan: &Scan, edits: &[Edit]) -> Result<Vec<u8>, EditError> {
     let changes = collect(scan, edits)?;
     if changes.is_empty() {
         return Ok(bytes.to_vec());
     }
     let old = std::str::from_utf8(bytes).map_err(|_| EditError::Stale)?;
-    let new = splice(old, &changes)?;
-    verify(old, &new, &changes)?;
-    Ok(new.into_bytes())
+    let rewrite = rewrite(&changes)?;
+    let new = match scan.format {
+        Format::Yaml => rewrite.apply(old),
+        Format::Template => template::apply(old, scan, &rewrite),
+    };
+    Ok(new?.into_bytes())
 }
 
 /// A place whose value changes.
@@ -125,88 +127,27 @@ fn collect<'a>(scan: &'a Scan, edits: &'a [Edit]) -> Result<Vec<Change<'a>>, Edi
     Ok(values.into_values().filter(|change| change.value != change.place.value).collect())
 }
 
-fn splice(old: &str, changes: &[Change<'_>]) -> Result<String, EditError> {
-    let added: usize = changes.iter().map(|change| change.value.len() + 2).sum();
-    let mut new = String::with_capacity(old.len() + added);
-    let mut copied = 0;
+fn rewrite(changes: &[Change<'_>]) -> Result<Rewrite, EditError> {
+    let mut rewrite = Rewrite::default();
     for Change { place, value } in changes {
+        let line = place.line;
         if value.contains("{{") {
-            return Err(EditError::Template { line: place.line });
+            return Err(EditError::Template { line });
         }
-        let target = &place.target;
-        let around = Surroundings { in_flow: target.in_flow, tagged: target.tagged };
-        let written = scalar::write(value, target.style, around)
-            .map_err(|character| EditError::Unwritable { line: place.line, character })?;
-        new.push_str(old.get(copied..target.span.start).ok_or(EditError::Stale)?);
-        new.push_str(&written);
-        copied = target.span.end;
+        let written =
+            place.target.write(value).map_err(|character| EditError::Unwritable { line, character })?;
+        rewrite.set(&place.target, &place.value, value, written);
     }
-    new.push_str(old.get(copied..).ok_or(EditError::Stale)?);
-    Ok(new)
+    Ok(rewrite)
 }
 
-/// Parses both texts side by side. Comments count as events, so that they are compared as well.
-fn verify(old: &str, new: &str, changes: &[Change<'_>]) -> Result<(), EditError> {
-    let mut pending = changes.iter().peekable();
-    let mut new_events = Events::new(new);
-    let mut line = 1;
-    for old_item in Events::new(old) {
-        let Some(new_item) = new_events.next() else {
-            return Err(EditError::Altered { line });
-        };
-        line = match &old_item {
-            Ok((_, span)) => span.start.line(),
-            Err(error) => error.marker().line(),
-        };
-        let same = match (&old_item, &new_item) {
-            (Ok((old_event, span)), Ok((new_event, _))) => {
-                match pending.next_if(|change| is_scalar_at(old_event, span, change)) {
-                    Some(change) if !has_value(old_event, &change.place.value) => {
-                        return Err(EditError::Stale);
-                    }
-                    Some(change) => is_edited(old_event, new_event, change),
-                    None => old_event == new_event,
-                }
-            }
-            // A document that cannot be parsed must fail in the same way, in the same line.
-            (Err(old_error), Err(new_error)) => {
-                old_error.kind() == new_error.kind() && old_error.marker().line() == new_error.marker().line()
-            }
-            _ => false,
-        };
-        if !same {
-            return Err(EditError::Altered { line });
+impl From<Refused> for EditError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Stale => EditError::Stale,
+            Refused::Altered { line } => EditError::Altered { line },
         }
     }
-    if pending.next().is_some() {
-        return Err(EditError::Stale);
-    }
-    if new_events.next().is_some() { Err(EditError::Altered { line }) } else { Ok(()) }
-}
-
-fn is_scalar_at(event: &Event<'_>, span: &Span, change: &Change<'_>) -> bool {
-    matches!(event, Event::Scalar(..)) && bytes_of(span) == change.place.target.span
-}
-
-fn has_value(event: &Event<'_>, value: &str) -> bool {
-    event.scalar().is_some_and(|(text, _)| text == value)
-}
-
-/// Whether the scalar took the new value, kept its style or changed from plain to double quotes, and is otherwise
-/// the same: anchor and tag.
-fn is_edited(old: &Event<'_>, new: &Event<'_>, change: &Change<'_>) -> bool {
-    let (
-        Event::Scalar(_, old_style, old_anchor, old_tag),
-        Event::Scalar(text, new_style, new_anchor, new_tag),
-    ) = (old, new)
-    else {
-        return false;
-    };
-    let quoted = (*old_style, *new_style) == (ScalarStyle::Plain, ScalarStyle::DoubleQuoted);
-    text == change.value
-        && (old_style == new_style || quoted)
-        && Style::of(*old_style) == Some(change.place.target.style)
-        && (old_anchor, old_tag) == (new_anchor, new_tag)
 }
 
 #[cfg(test)]
@@ -281,12 +222,12 @@ mod tests {
     #[test]
     fn a_result_that_parses_differently_is_refused() {
         let found = scan(FILE.as_bytes());
-        let change = [Change { place: &found.places[0], value: "x:2" }];
-        let line = |new: &str| match verify(FILE, new, &change) {
-            Err(EditError::Altered { line }) => line,
+        let change = rewrite(&[Change { place: &found.places[0], value: "x:2" }]).unwrap();
+        let line = |new: &str| match change.verify(FILE, new) {
+            Err(Refused::Altered { line }) => line,
             other => panic!("{other:?}"),
         };
-        assert_eq!(verify(FILE, &FILE.replace("x:1", "x:2"), &change), Ok(()));
+        assert_eq!(change.verify(FILE, &FILE.replace("x:1", "x:2")), Ok(()));
         assert_eq!(line(&FILE.replace("x:1", "x:3")), 1);
         assert_eq!(line(&FILE.replace("x:1", "'x:2'")), 1);
         assert_eq!(line(&FILE.replace("x:1", "!!str x:2")), 1);

@@ -184,7 +184,8 @@ impl<'a> Frames<'a> {
     }
 }
 
-fn push_key(path: &mut String, key: Option<&str>) {
+/// Appends a key to a path, shortened where it is very long.
+pub(crate) fn push_key(path: &mut String, key: Option<&str>) {
     // A key may be as long as the file; no more of it is looked at than the path can show.
     let key = key.map(|key| &key[..key.floor_char_boundary(MAX_PATH)]);
     let is_word = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));

@@ -10,19 +10,15 @@ use memchr::{memchr2, memrchr2};
 use windlass_model::place::Marker;
 
 use crate::marker;
-use crate::outline::{Comment, Node, NodeKind, Outline, Scalar, Shape};
+use crate::outline::{Comment, Node, NodeKind, Outline, Shape};
 use crate::problem::{Problem, ProblemCause};
-use crate::scalar::Style;
+use crate::scalar::{self, Style};
 use crate::scan::{Place, Scan, Target};
-
-/// Tags of the `tag:yaml.org,2002:` repository that leave a scalar text.
-const TEXT_TAG: &str = "str";
-const YAML_TAGS: &str = "tag:yaml.org,2002:";
 
 /// Resolves every marker of `text`; `markers` are the offsets of the marker key, in rising order.
 pub(crate) fn resolve(text: &str, markers: &[usize], outline: Outline<'_>) -> Scan {
     let problems = outline.broken.iter().map(|broken| unparsable(text, broken)).collect();
-    let mut resolver = Resolver { text, outline, scan: Scan { places: Vec::new(), problems } };
+    let mut resolver = Resolver { text, outline, scan: Scan { problems, ..Scan::default() } };
     let mut lines = LineCounter { text, offset: 0, line: 1 };
     let mut last_comment = None;
     for &at in markers {
@@ -131,7 +127,9 @@ impl Resolver<'_> {
         if node.first_line != node.last_line {
             return Err(ProblemCause::MultiLine);
         }
-        check_tag(scalar)?;
+        if let Some(tag) = scalar::other_type(scalar.tag.as_deref()) {
+            return Err(ProblemCause::TypedTag { tag });
+        }
         let document = self.outline.documents.get(node.document);
         let shared = containing(&self.outline.repeated, node.span.start, |extent| extent).is_some();
         Ok(Place {
@@ -219,16 +217,6 @@ fn unparsable(text: &str, broken: &crate::outline::Broken) -> Problem {
     let template = text.get(broken.span.clone()).is_some_and(|document| document.contains("{{"));
     let cause = ProblemCause::Unparsable { message: broken.message.clone(), template, markers: Vec::new() };
     Problem { line: broken.line, cause }
-}
-
-/// An explicit tag must leave the scalar text: `!!str`, `!` or an application's own, not `!!float`.
-fn check_tag(scalar: &Scalar<'_>) -> Result<(), ProblemCause> {
-    match &scalar.tag {
-        Some(tag) if tag.suffix_in_namespace(YAML_TAGS).is_some_and(|name| name != TEXT_TAG) => {
-            Err(ProblemCause::TypedTag { tag: tag.original() })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The index of the span that contains `at`, among spans in rising order that do not overlap.

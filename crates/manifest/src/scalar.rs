@@ -1,6 +1,10 @@
 //! How a text is written as a YAML scalar on one line, in the style that is there.
 
-use granit_parser::ScalarStyle;
+use granit_parser::{ScalarStyle, Tag};
+
+/// Tags of the `tag:yaml.org,2002:` repository that leave a scalar text.
+const TEXT_TAG: &str = "str";
+const YAML_TAGS: &str = "tag:yaml.org,2002:";
 
 /// The styles that fit on one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,17 @@ pub(crate) struct Surroundings {
     pub(crate) in_flow: bool,
     /// An explicit tag precedes it, which fixes its type.
     pub(crate) tagged: bool,
+}
+
+/// The tag, as written, if it says that the scalar is not text: `!!float`, but not `!!str`, `!` or an application's own.
+pub(crate) fn other_type(tag: Option<&Tag>) -> Option<String> {
+    let tag = tag.filter(|tag| tag.suffix_in_namespace(YAML_TAGS).is_some_and(|name| name != TEXT_TAG));
+    tag.map(Tag::original)
+}
+
+/// Whether plain style would leave `text` a string; see [`write()`].
+pub(crate) fn is_text(text: &str, tagged: bool) -> bool {
+    tagged || is_string(text)
 }
 
 /// Writes `text` in `style`. A plain scalar gets double quotes only where plain style would change its type or

@@ -8,8 +8,9 @@ use windlass_model::place::{Marker, ObjectIdentifier};
 use crate::outline::{self, Near};
 use crate::problem::{Problem, ProblemCause};
 use crate::resolve;
-use crate::scalar::Style;
+use crate::scalar::{self, Style, Surroundings};
 use crate::screen::MARKER_KEY;
+use crate::template;
 
 /// Larger files are not parsed. A manifest must fit into etcd's 1.5 MiB per object; this leaves room for bundles.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
@@ -21,6 +22,16 @@ pub struct Scan {
     pub places: Vec<Place>,
     /// The markers that are left alone, in the order of their lines.
     pub problems: Vec<Problem>,
+    pub(crate) format: Format,
+}
+
+/// What a file is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    #[default]
+    Yaml,
+    /// A Helm template, which is read line by line.
+    Template,
 }
 
 /// A marked scalar.
@@ -58,29 +69,62 @@ pub(crate) struct Target {
     pub(crate) tagged: bool,
 }
 
+impl Target {
+    /// The text of a value as it is to stand here. Fails with the first character that it cannot hold.
+    pub(crate) fn write(&self, value: &str) -> Result<String, char> {
+        scalar::write(value, self.style, Surroundings { in_flow: self.in_flow, tagged: self.tagged })
+    }
+}
+
 /// Finds the markers of a file. Never fails: what cannot be used is in [`Scan::problems`].
 ///
 /// Where one document of a file cannot be parsed, the others are still read. Time and memory are linear in the file's
 /// size, which is capped at [`MAX_FILE_BYTES`]; a file without markers costs one memory search.
 pub fn scan(bytes: &[u8]) -> Scan {
+    read(bytes, |text, markers| {
+        resolve::resolve(text, markers, outline::read(text, &Near::around(text, markers)))
+    })
+}
+
+/// Finds the markers of a file that was declared to be a Helm template, line by line: a template is not YAML before it
+/// is rendered. What [`scan`] knows from the rest of the document is not known here: object and path of a place are
+/// those that its line shows. A marker on a line of its own means nothing here, and a value on a line with `{{` is left
+/// alone.
+///
+/// [`crate::apply`] takes the result like any other. Costs are those of [`scan`].
+pub fn scan_template(bytes: &[u8]) -> Scan {
+    let scan = read(bytes, template::resolve);
+    Scan { format: Format::Template, ..scan }
+}
+
+fn read(bytes: &[u8], resolve: impl FnOnce(&str, &[usize]) -> Scan) -> Scan {
     let markers: Vec<usize> = memmem::find_iter(bytes, MARKER_KEY).collect();
     if markers.is_empty() {
         return Scan::default();
     }
-    if bytes.len() > MAX_FILE_BYTES {
-        return failed(1, ProblemCause::TooLarge { bytes: bytes.len() });
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => resolve::resolve(text, &markers, outline::read(text, &Near::around(text, &markers))),
-        Err(error) => {
-            let line = 1 + memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count();
-            failed(line, ProblemCause::NotUtf8)
-        }
+    let failed = |line, cause| Scan { problems: vec![Problem { line, cause }], ..Scan::default() };
+    match text_of(bytes) {
+        Ok(text) => resolve(text, &markers),
+        Err(Unreadable::TooLarge) => failed(1, ProblemCause::TooLarge { bytes: bytes.len() }),
+        Err(Unreadable::NotUtf8 { line }) => failed(line, ProblemCause::NotUtf8),
     }
 }
 
-fn failed(line: usize, cause: ProblemCause) -> Scan {
-    Scan { places: Vec::new(), problems: vec![Problem { line, cause }] }
+/// Why bytes are not read as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    TooLarge,
+    NotUtf8 { line: usize },
+}
+
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Unreadable> {
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(Unreadable::TooLarge);
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count();
+        Unreadable::NotUtf8 { line }
+    })
 }
 
 #[cfg(test)]

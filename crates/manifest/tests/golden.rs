@@ -1,6 +1,6 @@
 //! Golden cases: a folder is one file with its markers, and what becomes of it. A new case is a few files:
 //!
-//! * `in.yaml`: the file.
+//! * `in.yaml`: the file; `in.tpl` if it is a Helm template.
 //! * `edits.txt`: `NAMESPACE:NAME = IMAGE` for each policy, or `line N = TEXT` for the place of one line.
 //! * `out.yaml`: the edited file; absent if it must stay as it is.
 //! * `places.txt`: `LINE PATH | VALUE | APIVERSION KIND NAMESPACE/NAME`, and ` | shared` where an alias repeats it.
@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use windlass_manifest::{Edit, Place, Problem, Scan, apply, scan};
+use windlass_manifest::{Edit, Place, Problem, Scan, apply, scan, scan_template};
 use windlass_model::image::{Digest, ImageRef, Tag};
 
 /// How many cases there are at least: a folder that is not found must not pass for success.
@@ -32,7 +32,9 @@ fn golden_cases_hold() {
 
 fn check(case: &Path) {
     let name = case.file_name().unwrap().to_string_lossy();
-    let input = std::fs::read(case.join("in.yaml")).unwrap();
+    let template = std::fs::read(case.join("in.tpl")).ok();
+    let scan = if template.is_some() { scan_template } else { scan };
+    let input = template.unwrap_or_else(|| std::fs::read(case.join("in.yaml")).unwrap());
     let found = scan(&input);
     assert_eq!(problems(&found), read(case, "problems.txt").unwrap_or_default(), "{name}: problems");
     if let Some(places) = read(case, "places.txt") {

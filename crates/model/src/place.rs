@@ -47,6 +47,11 @@ impl Part {
         }
     }
 
+    /// Whether such a place says which release it holds.
+    pub fn holds_tag(self) -> bool {
+        matches!(self, Part::Image | Part::Tag | Part::TagAndDigest)
+    }
+
     /// What the present text of such a place says; parts that it does not hold, or that are malformed, are absent.
     pub fn read(self, text: &str) -> Current {
         let (rest, digest) = match text.split_once('@') {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,6 +151,10 @@ pub struct ImagePolicy {
     pub rule: PolicyRule,
     /// `spec.filterTags`
     pub filter: Option<TagFilter>,
+    /// Annotation `windlass.dev/order`: an order that goes before the rule's own.
+    pub order: Option<LeadingOrder>,
+    /// Annotation `windlass.dev/variant-lock`: a place in Git takes only tags of the variant that it has (`-alpine`).
+    pub variant_lock: bool,
     /// `spec.digestReflectionPolicy` with `spec.interval`
     pub digest: DigestReflection,
     /// `spec.suspend`
@@ -157,7 +162,7 @@ pub struct ImagePolicy {
 }
 
 /// `spec.policy`: exactly one order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PolicyRule {
     /// `semver.range`: a Masterminds constraint.
     SemVer {
@@ -171,7 +176,7 @@ pub enum PolicyRule {
 }
 
 /// `order`: `asc` chooses the largest, `desc` the smallest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Order {
     /// The default.
     #[default]
@@ -180,8 +185,41 @@ pub enum Order {
     Desc,
 }
 
+/// Annotation `windlass.dev/order`: what is compared before `spec.policy`, which still says what is a candidate and
+/// decides where the leading order finds two tags equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LeadingOrder {
+    /// `newest-pushed`: the tag that was first seen last.
+    NewestPushed,
+    /// `calver:FORMAT`: the latest calendar version.
+    CalVer {
+        /// The format as written: `YYYY.0M.DD[-MICRO]`.
+        format: String,
+    },
+}
+
+impl FromStr for LeadingOrder {
+    type Err = UnknownOrder;
+
+    /// Whether a calendar format means something is not decided here: `windlass-policy` owns its grammar.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "newest-pushed" => Ok(Self::NewestPushed),
+            Some(("calver", format)) => Ok(Self::CalVer { format: format.to_owned() }),
+            _ => Err(UnknownOrder),
+        }
+    }
+}
+
+/// A text that names no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not an order: write `newest-pushed`, or `calver:` with a format, for example `calver:YYYY.0M.0D[-MICRO]`"
+)]
+pub struct UnknownOrder;
+
 /// `spec.filterTags`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TagFilter {
     /// Go RE2 syntax, unanchored; empty matches all.
     pub pattern: String,
@@ -453,6 +491,8 @@ pub enum NoticeKind {
     Failed,
     /// What failed works again.
     Recovered,
+    /// A person's older value stays, or a change that would go back and forth is refused.
+    Held,
 }
 
 impl NoticeKind {
@@ -462,6 +502,7 @@ impl NoticeKind {
             NoticeKind::Committed => "committed",
             NoticeKind::Failed => "failed",
             NoticeKind::Recovered => "recovered",
+            NoticeKind::Held => "held",
         }
     }
 }

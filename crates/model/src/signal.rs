@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Digest, Tag};
-use crate::name::ObjectRef;
+use crate::name::{ObjectKey, ObjectRef};
 
 /// A hint about one object, on its way into the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,11 @@ pub enum Hint {
         /// The sender's claim, never trusted.
         digest: Digest,
     },
+    /// A person lifts the holds of an automation: those of one policy, or all.
+    Resume {
+        /// The ImagePolicy; `None` for all.
+        policy: Option<ObjectKey>,
+    },
     /// Read everything again: a poll, a resync, a change of configuration, or a sender that names no image.
     Rescan {
         /// Who asked.
@@ -64,6 +69,8 @@ impl fmt::Display for Hint {
             Hint::TagPushed { tag, .. } => write!(f, "tag {tag} pushed"),
             Hint::ReferrerPushed { subject } => write!(f, "referrer of {subject} pushed"),
             Hint::ManifestPushed { digest } => write!(f, "manifest {digest} pushed"),
+            Hint::Resume { policy: Some(policy) } => write!(f, "resume {policy}"),
+            Hint::Resume { policy: None } => f.write_str("resume"),
             Hint::Rescan { reason } => write!(f, "rescan ({reason:?})"),
         }
     }

@@ -43,6 +43,7 @@ fn title(notice: &Notice) -> String {
         NoticeKind::Committed => format!("*Committed* by {object}"),
         NoticeKind::Failed => format!("*Failing*: {object}"),
         NoticeKind::Recovered => format!("*Recovered*: {object}"),
+        NoticeKind::Held => format!("*Held*: {object}"),
     }
 }
 

@@ -11,6 +11,7 @@ use windlass_model::place::Current;
 use windlass_model::{ImageRef, Tag};
 
 use crate::exclusion::Exclusions;
+use crate::rank::Rank;
 use crate::selection::Selector;
 
 /// A policy's choice, and what is needed to compare a present value with it.
@@ -24,6 +25,19 @@ pub struct Choice {
     pub excluded: Arc<Exclusions>,
     /// Tags of which the registry said that they do not exist.
     pub gone: BTreeSet<Tag>,
+    /// Changes with the policy: order, filter, exclusions. A person who changes the policy speaks again.
+    pub rule: Arc<str>,
+}
+
+/// What Git and a policy last agreed upon in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// The tag that we wrote, or found to be right.
+    pub tag: Tag,
+    /// The one that was agreed upon before it.
+    pub before: Option<Tag>,
+    /// [`Choice::rule`] at that time.
+    pub rule: Arc<str>,
 }
 
 impl Choice {
@@ -33,13 +47,42 @@ impl Choice {
     pub fn ahead<'a>(&self, current: &'a Current) -> Option<&'a Tag> {
         let tag = current.tag.as_ref()?;
         let other_image = current.name.as_ref().is_some_and(|name| *name != self.image.name);
-        if other_image || self.gone.contains(tag) || self.excluded.excludes(tag.as_str()) {
+        if other_image || self.gone.contains(tag) {
             return None;
         }
-        let present = self.selector.rank(tag.as_str()).ok().flatten()?;
-        match self.selector.rank(self.image.tag.as_str()).ok().flatten() {
+        let present = self.rank(tag)?;
+        match self.rank(&self.image.tag) {
             Some(chosen) if present <= chosen => None,
             _ => Some(tag),
         }
+    }
+
+    /// The present tag, if a person set it in place of a higher one that was agreed upon. It stays until the policy
+    /// chooses something newer than what the person rejected, or the policy itself is changed.
+    pub fn held<'a>(&self, current: &'a Current, agreed: &Agreed) -> Option<&'a Tag> {
+        let tag = current.tag.as_ref()?;
+        if *tag == agreed.tag || *tag == self.image.tag || agreed.rule != self.rule {
+            return None;
+        }
+        let rejected = self.rank(&agreed.tag)?;
+        let older = self.rank(tag).is_none_or(|present| present < rejected);
+        let newer = self.rank(&self.image.tag).is_some_and(|chosen| chosen > rejected);
+        (older && !newer).then_some(tag)
+    }
+
+    /// Whether the choice would bring back what was replaced before, without a person: the tag that replaced it is
+    /// gone, or is offered no more.
+    pub fn flaps(&self, current: &Current, agreed: &Agreed) -> bool {
+        current.tag.as_ref() == Some(&agreed.tag)
+            && agreed.tag != self.image.tag
+            && agreed.before.as_ref() == Some(&self.image.tag)
+            && agreed.rule == self.rule
+    }
+
+    fn rank(&self, tag: &Tag) -> Option<Rank> {
+        if self.excluded.excludes(tag.as_str()) {
+            return None;
+        }
+        self.selector.rank(tag.as_str()).ok().flatten()
     }
 }

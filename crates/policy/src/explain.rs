@@ -1,10 +1,14 @@
 //! Explanations: what a policy makes of every tag, in terms that a person can act on.
 
+use std::fmt;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::constraint::Unmet;
 use crate::exclusion::{Exclusion, Exclusions};
-use crate::selection::{Evaluation, NoSelection, Rank, Scratch, Selector, UnrankableTag};
+use crate::rank::{Candidate, Rank};
+use crate::selection::{Evaluation, NoSelection, Scratch, Selector, UnrankableTag};
 
 /// What a policy makes of a list of tags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +31,9 @@ pub struct TagVerdict {
     /// What the filter extracted, where that differs from the tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// When it was first seen, where that is compared and known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<Timestamp>,
     /// The outcome.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -75,6 +82,18 @@ pub enum Cause {
         /// The pattern.
         pattern: String,
     },
+    /// It is of another variant than the place in Git.
+    Variant {
+        /// Its variant; empty for a plain tag.
+        variant: String,
+        /// The variant that is locked to; empty for plain tags.
+        locked: String,
+    },
+    /// It is no calendar version of the policy's format.
+    NotACalendarVersion {
+        /// The format.
+        format: String,
+    },
     /// Flux does not read it as a version.
     NotAVersion,
     /// It is a pre-release, and the range names none.
@@ -88,8 +107,8 @@ pub enum Cause {
     },
 }
 
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verdict::Chosen => f.write_str("chosen"),
             Verdict::Beaten { place, by, tie: false } => write!(f, "place {place}, beaten by {by}"),
@@ -102,14 +121,24 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Signature => {
                 f.write_str("it belongs to another image (signature, attestation or referrers)")
             }
             Cause::ExclusionList { pattern } => write!(f, "the exclusion list's `{pattern}` matches"),
             Cause::Filter { pattern } => write!(f, "the filter `{pattern}` does not match"),
+            Cause::Variant { variant, locked } => {
+                let named = |variant: &str| match variant {
+                    "" => "no variant".to_owned(),
+                    variant => format!("the variant `{variant}`"),
+                };
+                write!(f, "it has {}; the place in Git has {}", named(variant), named(locked))
+            }
+            Cause::NotACalendarVersion { format } => {
+                write!(f, "it is no calendar version of the format `{format}`")
+            }
             Cause::NotAVersion => f.write_str("it is not a version"),
             Cause::Prerelease => f.write_str("it is a pre-release, and the range names none (add `-0`)"),
             Cause::OutOfRange => f.write_str("it is outside the range"),
@@ -120,30 +149,33 @@ impl std::fmt::Display for Cause {
 
 /// A tag on its way to a verdict.
 struct Judged<'t> {
-    tag: &'t str,
+    candidate: Candidate<'t>,
     value: Option<String>,
     outcome: Result<Rank, Cause>,
 }
 
 /// Explains a policy over tags, as a repository lists them: exclusions apply first. Its choice is that of
-/// [`Selector::select`] over [`Exclusions::candidates`].
-pub fn explain<'t>(
+/// [`Selector::select`] over the tags that are not excluded, each once and with its earliest time.
+pub fn explain<'t, C: Into<Candidate<'t>>>(
     selector: &Selector,
     exclusions: &Exclusions,
-    tags: impl IntoIterator<Item = &'t str>,
+    tags: impl IntoIterator<Item = C>,
 ) -> Explanation {
-    let mut tags: Vec<&str> = tags.into_iter().collect();
-    tags.sort_unstable_by(|left, right| right.cmp(left));
-    tags.dedup();
-    let selection = selector.select(exclusions.candidates(tags.iter().copied()));
+    let mut tags: Vec<Candidate<'_>> = tags.into_iter().map(Into::into).collect();
+    let unknown_last = |candidate: &Candidate<'_>| candidate.first_seen.unwrap_or(Timestamp::MAX);
+    tags.sort_unstable_by(|left, right| {
+        right.tag.cmp(left.tag).then_with(|| unknown_last(left).cmp(&unknown_last(right)))
+    });
+    tags.dedup_by_key(|candidate| candidate.tag);
+    let selection = selector.select(tags.iter().copied().filter(|tag| !exclusions.excludes(tag.tag)));
 
     let mut scratch = selector.scratch();
     let mut judged: Vec<Judged<'_>> = tags
         .into_iter()
-        .map(|tag| {
-            let outcome = judge(selector, exclusions, tag, &mut scratch);
+        .map(|candidate| {
+            let outcome = judge(selector, exclusions, candidate, &mut scratch);
             let value = compared(&outcome).then(|| scratch.key.clone());
-            Judged { tag, value: value.filter(|value| value != tag), outcome }
+            Judged { candidate, value: value.filter(|value| value != candidate.tag), outcome }
         })
         .collect();
     // Stable, so that dropped tags keep their order behind the candidates.
@@ -152,7 +184,7 @@ pub fn explain<'t>(
     Explanation {
         chosen: selection.as_ref().ok().map(ToString::to_string),
         reason: selection.as_ref().err().map(ToString::to_string),
-        tags: verdicts(judged, &selection),
+        tags: verdicts(judged, &selection, selector.is_led_by_time()),
     }
 }
 
@@ -164,9 +196,10 @@ fn compared(outcome: &Result<Rank, Cause>) -> bool {
 fn judge(
     selector: &Selector,
     exclusions: &Exclusions,
-    tag: &str,
+    candidate: Candidate<'_>,
     scratch: &mut Scratch,
 ) -> Result<Rank, Cause> {
+    let tag = candidate.tag;
     match exclusions.exclusion(tag) {
         Some(Exclusion::Referrer) => return Err(Cause::Signature),
         Some(Exclusion::Pattern(pattern)) => {
@@ -174,9 +207,16 @@ fn judge(
         }
         None => {}
     }
-    Err(match selector.evaluate(tag, scratch) {
+    Err(match selector.evaluate(candidate, scratch) {
         Evaluation::Ranked(value) => return Ok(Rank::new(value, tag)),
         Evaluation::Filtered => Cause::Filter { pattern: selector.pattern().unwrap_or_default().to_owned() },
+        Evaluation::OtherVariant(variant) => Cause::Variant {
+            variant: variant.into(),
+            locked: selector.locked_variant().unwrap_or_default().to_owned(),
+        },
+        Evaluation::NotACalendarVersion => {
+            Cause::NotACalendarVersion { format: selector.calendar_format().unwrap_or_default().to_owned() }
+        }
         Evaluation::NotAVersion => Cause::NotAVersion,
         Evaluation::Unmet(Unmet::Prerelease) => Cause::Prerelease,
         Evaluation::Unmet(Unmet::OutOfRange) => Cause::OutOfRange,
@@ -187,7 +227,7 @@ fn judge(
     })
 }
 
-fn verdicts(judged: Vec<Judged<'_>>, selection: &Result<&str, NoSelection>) -> Vec<TagVerdict> {
+fn verdicts(judged: Vec<Judged<'_>>, selection: &Result<&str, NoSelection>, timed: bool) -> Vec<TagVerdict> {
     let best = judged.first().and_then(|best| best.outcome.as_ref().ok()).cloned();
     let verdict = |place: usize, outcome: Result<Rank, Cause>| match (outcome, selection) {
         (Err(by), _) => Verdict::Dropped { by },
@@ -203,8 +243,9 @@ fn verdicts(judged: Vec<Judged<'_>>, selection: &Result<&str, NoSelection>) -> V
         .into_iter()
         .enumerate()
         .map(|(index, judged)| TagVerdict {
-            tag: judged.tag.to_owned(),
+            tag: judged.candidate.tag.to_owned(),
             value: judged.value,
+            first_seen: judged.candidate.first_seen.filter(|_| timed),
             verdict: verdict(index + 1, judged.outcome),
         })
         .collect()
@@ -276,6 +317,55 @@ mod tests {
                 format!("bx: dropped: {reason}"),
             ]
         );
+    }
+
+    #[test]
+    fn leading_orders_and_locks_say_what_they_did() {
+        use windlass_model::resource::LeadingOrder;
+        let plain = Selector::compile(&PolicyRule::Alphabetical(Order::Asc), None).unwrap();
+        let told = |selector: &Selector, tags: &[Candidate<'_>]| {
+            let explanation = explain(selector, &Exclusions::default(), tags.iter().copied());
+            explanation.tags.iter().map(|tag| format!("{}: {}", tag.tag, tag.verdict)).collect::<Vec<_>>()
+        };
+        let calver = LeadingOrder::CalVer { format: "YYYY.0M".into() };
+        let dated = plain.clone().led_by(&calver).unwrap().locked_to("slim");
+        assert_eq!(
+            told(
+                &dated,
+                &["2026.01-slim", "2026.02-slim", "2026.03", "26-slim", "2026.04-alpine"].map(Into::into)
+            ),
+            [
+                "2026.02-slim: chosen",
+                "2026.01-slim: place 2, beaten by 2026.02-slim",
+                "26-slim: dropped: it is no calendar version of the format `YYYY.0M`",
+                "2026.04-alpine: dropped: it has the variant `alpine`; the place in Git has the variant `slim`",
+                "2026.03: dropped: it has no variant; the place in Git has the variant `slim`",
+            ]
+        );
+        assert_eq!(
+            told(&plain.locked_to(""), &["a-slim".into()]),
+            ["a-slim: dropped: it has the variant `slim`; the place in Git has no variant"]
+        );
+    }
+
+    #[test]
+    fn first_seen_times_are_shown_where_they_are_compared() {
+        use windlass_model::resource::LeadingOrder;
+        let plain = Selector::compile(&PolicyRule::Alphabetical(Order::Asc), None).unwrap();
+        let newest = plain.clone().led_by(&LeadingOrder::NewestPushed).unwrap();
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let tags = [("b", at(0)), ("a", at(60)), ("c", None), ("b", at(90))]
+            .map(|(tag, first_seen)| Candidate { tag, first_seen });
+        let shown = |selector: &Selector| {
+            let explanation = explain(selector, &Exclusions::default(), tags);
+            let tags = explanation.tags.iter();
+            tags.map(|tag| (tag.tag.clone(), tag.first_seen.map(Timestamp::as_second))).collect::<Vec<_>>()
+        };
+        let timed = [("a", Some(60)), ("b", Some(0)), ("c", None)].map(|(tag, at)| (tag.to_owned(), at));
+        assert_eq!(shown(&newest), timed, "a tag that is listed twice keeps its earliest time");
+        assert!(shown(&plain).iter().all(|(_, at)| at.is_none()));
+        let json = serde_json::to_value(explain(&newest, &Exclusions::default(), tags)).unwrap();
+        assert_eq!(json["tags"][0]["firstSeen"], "1970-01-01T00:01:00Z");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! environment, it never logs, and it never panics on any input. Selection equals Flux's
 //! (image-reflector-controller 1.2) wherever Flux is deterministic; each departure is named where it is made.
 
+pub mod calver;
 pub mod constraint;
 pub mod decimal;
 pub mod election;
@@ -12,6 +13,8 @@ pub mod expand;
 pub mod explain;
 pub mod go_regex;
 pub mod plan;
+pub mod rank;
 pub mod selection;
 pub mod template;
+pub mod variant;
 pub mod version;

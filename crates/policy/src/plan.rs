@@ -9,7 +9,7 @@ use std::sync::Arc;
 use windlass_model::place::{Marker, NoDigest, ObjectIdentifier};
 use windlass_model::{ObjectKey, Tag};
 
-use crate::election::Choice;
+use crate::election::{Agreed, Choice};
 
 /// Everything that is known when an automation is decided.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Facts {
     pub policies: BTreeMap<ObjectKey, PolicyFacts>,
     /// Every marker at the branch's head.
     pub places: Vec<PlaceFacts>,
+    /// What Git and the policies last agreed upon, by file and policy.
+    pub agreed: BTreeMap<(Arc<str>, ObjectKey), Agreed>,
 }
 
 /// What is known of a policy.
@@ -72,6 +74,20 @@ pub enum Outcome {
         /// What the policy chose.
         chosen: Tag,
     },
+    /// A person set the value, or one beside it in the same file, back: it stays.
+    Held {
+        /// What is there.
+        present: Tag,
+        /// What the person replaced.
+        rejected: Tag,
+    },
+    /// Writing would undo the last change without a person having asked for it.
+    Flapping {
+        /// What is there.
+        present: Tag,
+        /// What was there before it, and would come back.
+        chosen: Tag,
+    },
     /// The policy has no choice at present.
     Waiting(String),
     /// No such policy in the automation's namespace.
@@ -99,6 +115,16 @@ impl fmt::Display for Outcome {
             Outcome::Ahead { present, chosen } => {
                 write!(f, "stays: {present} is above {chosen}, which the policy chooses at present")
             }
+            Outcome::Held { present, rejected } => write!(
+                f,
+                "is held: a person set {present} in place of {rejected}; a release newer than {rejected}, a change of the \
+                 policy, or `windlass resume` lifts it"
+            ),
+            Outcome::Flapping { present, chosen } => write!(
+                f,
+                "stays: {chosen} was replaced by {present} before and would come back without a person having asked; \
+                 change the policy or the value, or use `windlass resume`"
+            ),
             Outcome::Waiting(why) => write!(f, "waits: {why}"),
             Outcome::UnknownPolicy => f.write_str("names a policy that does not exist"),
             Outcome::OtherNamespace => f.write_str("names a policy of another namespace"),
@@ -140,24 +166,76 @@ pub fn tags_ahead(facts: &Facts) -> BTreeSet<(ObjectKey, Tag)> {
 /// The parts of one image that stand in one file (`:name`, `:tag`, `:digest`) move together: where the tag stays, its
 /// neighbours stay.
 pub fn decide(facts: &Facts) -> Plan {
-    let stays: BTreeMap<(&str, &ObjectKey), Tag> = facts
-        .places
-        .iter()
-        .filter_map(|place| Some(((&*place.file, &place.marker.policy), facts.ahead(place)?)))
-        .collect();
-    let outcome = |place: &PlaceFacts| facts.outcome(place, stays.get(&(&*place.file, &place.marker.policy)));
+    let mut stays: BTreeMap<(&Arc<str>, &ObjectKey), Outcome> = BTreeMap::new();
+    for place in &facts.places {
+        if let Some(outcome) = facts.stays(place) {
+            stays.entry(place.group()).or_insert(outcome);
+        }
+    }
+    let outcome = |place: &PlaceFacts| facts.outcome(place, stays.get(&place.group()));
     Plan { outcomes: facts.places.iter().map(outcome).collect() }
 }
 
+/// What Git and the policies agree upon once the plan is carried out, where that is news: to be remembered, so that a
+/// person's later change is recognised as one.
+pub fn agreements(facts: &Facts, plan: &Plan) -> BTreeMap<(Arc<str>, ObjectKey), Agreed> {
+    let mut agreements = BTreeMap::new();
+    for (place, outcome) in facts.places.iter().zip(&plan.outcomes) {
+        let agrees = matches!(outcome, Outcome::Write { .. } | Outcome::UpToDate);
+        let (true, Some(choice)) = (agrees && place.marker.part.holds_tag(), facts.choice(place)) else {
+            continue;
+        };
+        let key = (place.file.clone(), place.marker.policy.clone());
+        let known = facts.agreed.get(&key);
+        let tag = choice.image.tag.clone();
+        if known.is_some_and(|agreed| agreed.tag == tag && agreed.rule == choice.rule) {
+            continue;
+        }
+        let before = known
+            .map(|agreed| if agreed.tag == tag { agreed.before.clone() } else { Some(agreed.tag.clone()) });
+        // The first value that we replace was somebody's choice too.
+        let found = || place.marker.part.read(&place.value).tag.filter(|found| *found != tag);
+        let before = before.unwrap_or_else(found);
+        agreements.insert(key, Agreed { tag, before, rule: choice.rule.clone() });
+    }
+    agreements
+}
+
+impl PlaceFacts {
+    fn group(&self) -> (&Arc<str>, &ObjectKey) {
+        (&self.file, &self.marker.policy)
+    }
+}
+
 impl Facts {
-    fn ahead(&self, place: &PlaceFacts) -> Option<Tag> {
+    fn choice(&self, place: &PlaceFacts) -> Option<&Choice> {
         match self.policies.get(&place.marker.policy)? {
-            PolicyFacts::Chosen(choice) => choice.ahead(&place.marker.part.read(&place.value)).cloned(),
+            PolicyFacts::Chosen(choice) => Some(choice),
             PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => None,
         }
     }
 
-    fn outcome(&self, place: &PlaceFacts, stays: Option<&Tag>) -> Outcome {
+    fn ahead(&self, place: &PlaceFacts) -> Option<Tag> {
+        self.choice(place)?.ahead(&place.marker.part.read(&place.value)).cloned()
+    }
+
+    /// Why the present tag stays, if it does.
+    fn stays(&self, place: &PlaceFacts) -> Option<Outcome> {
+        let choice = self.choice(place)?;
+        let current = place.marker.part.read(&place.value);
+        let chosen = || choice.image.tag.clone();
+        if let Some(agreed) = self.agreed.get(&(place.file.clone(), place.marker.policy.clone())) {
+            if let Some(present) = choice.held(&current, agreed) {
+                return Some(Outcome::Held { present: present.clone(), rejected: agreed.tag.clone() });
+            }
+            if choice.flaps(&current, agreed) {
+                return Some(Outcome::Flapping { present: agreed.tag.clone(), chosen: chosen() });
+            }
+        }
+        choice.ahead(&current).map(|present| Outcome::Ahead { present: present.clone(), chosen: chosen() })
+    }
+
+    fn outcome(&self, place: &PlaceFacts, stays: Option<&Outcome>) -> Outcome {
         if place.marker.policy.namespace != self.namespace {
             return Outcome::OtherNamespace;
         }
@@ -167,8 +245,8 @@ impl Facts {
             Some(PolicyFacts::Waiting(why)) => return Outcome::Waiting(why.clone()),
             Some(PolicyFacts::Chosen(choice)) => choice,
         };
-        if let Some(present) = stays {
-            return Outcome::Ahead { present: present.clone(), chosen: choice.image.tag.clone() };
+        if let Some(outcome) = stays {
+            return outcome.clone();
         }
         match place.marker.part.render(&choice.image) {
             Err(NoDigest) => Outcome::NoDigest,
@@ -196,7 +274,7 @@ mod tests {
         let digest = digest.then(|| Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap());
         let image = ImageRef { name: "ghcr.io/org/app".into(), tag: Tag::parse(tag).unwrap(), digest };
         let excluded = Arc::new(Exclusions::compile(&[]).unwrap());
-        Choice { image, selector: Arc::new(selector), excluded, gone: BTreeSet::new() }
+        Choice { image, selector: Arc::new(selector), excluded, gone: BTreeSet::new(), rule: range.into() }
     }
 
     fn place(file: &str, policy: ObjectKey, part: Part, value: &str) -> PlaceFacts {
@@ -210,7 +288,8 @@ mod tests {
     }
 
     fn facts(policies: Vec<(ObjectKey, PolicyFacts)>, places: Vec<PlaceFacts>) -> Facts {
-        Facts { namespace: "apps".into(), policies: policies.into_iter().collect(), places }
+        let policies = policies.into_iter().collect();
+        Facts { namespace: "apps".into(), policies, places, agreed: BTreeMap::new() }
     }
 
     fn write(value: &str) -> Outcome {
@@ -290,5 +369,90 @@ mod tests {
         let facts =
             facts(policies, vec![place("a.yaml", key("app"), Part::Image, "docker.io/org/app:2.0.0")]);
         assert_eq!(decide(&facts).outcomes, vec![write("ghcr.io/org/app:1.1.0")]);
+    }
+
+    /// One `:tag` place with this value, and what was agreed upon there before.
+    fn decided(choice: Choice, value: &str, agreed: Option<(&str, Option<&str>, &str)>) -> (Facts, Outcome) {
+        let policies = vec![(key("app"), PolicyFacts::Chosen(choice))];
+        let mut facts = facts(policies, vec![place("a.yaml", key("app"), Part::Tag, value)]);
+        let tag = |text: &str| Tag::parse(text).unwrap();
+        facts.agreed.extend(agreed.map(|(agreed, before, rule)| {
+            let agreed = Agreed { tag: tag(agreed), before: before.map(tag), rule: rule.into() };
+            (("a.yaml".into(), key("app")), agreed)
+        }));
+        let outcome = decide(&facts).outcomes.remove(0);
+        (facts, outcome)
+    }
+
+    fn held(present: &str, rejected: &str) -> Outcome {
+        Outcome::Held { present: Tag::parse(present).unwrap(), rejected: Tag::parse(rejected).unwrap() }
+    }
+
+    #[test]
+    fn a_persons_older_value_holds_until_something_newer_than_the_rejected_release_comes() {
+        let agreed = Some(("1.2.0", Some("1.1.0"), "1.x"));
+        for value in ["1.1.0", "1.0.0", "latest"] {
+            assert_eq!(
+                decided(choice("1.x", "1.2.0", false), value, agreed).1,
+                held(value, "1.2.0"),
+                "{value}"
+            );
+        }
+        // Also when the policy meanwhile chooses something between the two.
+        assert_eq!(decided(choice("1.x", "1.1.5", false), "1.1.0", agreed).1, held("1.1.0", "1.2.0"));
+        assert_eq!(
+            decided(choice("1.x", "1.3.0", false), "1.1.0", agreed).1,
+            write("1.3.0"),
+            "newer lifts it"
+        );
+        let changed = Some(("1.2.0", Some("1.1.0"), ">=0.1.0"));
+        assert_eq!(
+            decided(choice("1.x", "1.2.0", false), "1.1.0", changed).1,
+            write("1.2.0"),
+            "a new policy lifts it"
+        );
+        assert_eq!(
+            decided(choice("1.x", "1.2.0", false), "1.2.0", agreed).1,
+            Outcome::UpToDate,
+            "set back by hand"
+        );
+        assert_eq!(
+            decided(choice("1.x", "1.2.0", false), "1.1.0", None).1,
+            write("1.2.0"),
+            "nothing was agreed upon"
+        );
+    }
+
+    #[test]
+    fn going_back_and_forth_without_a_person_is_refused() {
+        let mut back = choice("1.x", "1.1.0", false);
+        back.gone.insert(Tag::parse("1.2.0").unwrap());
+        let agreed = Some(("1.2.0", Some("1.1.0"), "1.x"));
+        let flapping =
+            Outcome::Flapping { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
+        assert_eq!(decided(back.clone(), "1.2.0", agreed).1, flapping);
+        let other = Some(("1.2.0", Some("1.0.0"), "1.x"));
+        assert_eq!(
+            decided(back, "1.2.0", other).1,
+            write("1.1.0"),
+            "another value than before is no flapping"
+        );
+    }
+
+    #[test]
+    fn agreements_remember_what_was_written_and_what_it_replaced() {
+        let (facts, _) = decided(choice("1.x", "1.2.0", false), "1.1.0", None);
+        let agreed = agreements(&facts, &decide(&facts));
+        let wanted = Agreed {
+            tag: Tag::parse("1.2.0").unwrap(),
+            before: Some(Tag::parse("1.1.0").unwrap()),
+            rule: "1.x".into(),
+        };
+        assert_eq!(agreed.into_values().collect::<Vec<_>>(), [wanted]);
+        let (facts, _) =
+            decided(choice("1.x", "1.2.0", false), "1.2.0", Some(("1.2.0", Some("1.1.0"), "1.x")));
+        assert!(agreements(&facts, &decide(&facts)).is_empty(), "no news");
+        let (facts, _) = decided(choice("1.x", "1.2.0", false), "1.1.0", Some(("1.2.0", None, "1.x")));
+        assert!(agreements(&facts, &decide(&facts)).is_empty(), "a hold is no agreement");
     }
 }

@@ -1,29 +1,43 @@
 //! Selection: from a repository's tags to the one that a policy names.
 //!
-//! A [`Selector`] is a compiled `ImagePolicy`: its filter, its order, nothing else. It equals Flux
+//! A [`Selector`] is a compiled `ImagePolicy`: its filter, its order, its variant, nothing else. It equals Flux
 //! (image-reflector-controller 1.2) wherever Flux is deterministic, with two departures: numbers are exact decimals,
 //! and ties, which Flux leaves to the order of a Go map, go to the highest original tag, bytewise. The result never
 //! depends on the order of the input.
 //!
+//! Two additions are kept apart from Flux's schema. A leading order ([`Selector::led_by`]) is compared before
+//! `spec.policy`, which loses nothing: it still says what is a candidate (a range admits, a numerical policy fails on
+//! what is no number), and it decides where the leading order finds two tags equal. A variant lock
+//! ([`Selector::locked_to`]) admits the tags of one variant alone.
+//!
 //! Tags pass an exclusion list first (`exclusion`), which also drops signatures; a selector does not repeat that.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
 use regex::CaptureLocations;
-use semver::Version;
-use windlass_model::resource::{Order, PolicyRule, TagFilter};
+use windlass_model::resource::{ImagePolicy, LeadingOrder, Order, PolicyRule, TagFilter};
 
+use crate::calver::CalendarFormat;
 use crate::constraint::{Constraint, Unmet};
 use crate::decimal::{Decimal, DecimalError};
 use crate::expand::Expansion;
 use crate::go_regex::GoRegex;
-use crate::version;
+use crate::rank::{Candidate, Lead, OwnValue, Precedence, Value};
+use crate::{variant, version};
+
+pub use crate::rank::Rank;
+
+/// The group of a filter's pattern that says what the variant is, where there is one.
+const VARIANT_GROUP: &str = "variant";
 
 /// A compiled policy.
 #[derive(Debug, Clone)]
 pub struct Selector {
     filter: Option<Filter>,
     rule: Rule,
+    lead: Option<Leading>,
+    /// The one variant that is admitted; absent where variants do not matter.
+    variant: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,6 +45,8 @@ struct Filter {
     pattern: GoRegex,
     /// Absent: the tag itself is compared.
     extract: Option<Expansion>,
+    /// What the group `variant` matched; absent where the pattern has no such group.
+    variant: Option<Expansion>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,11 +56,18 @@ enum Rule {
     Numerical(Order),
 }
 
+/// A compiled [`LeadingOrder`].
+#[derive(Debug, Clone)]
+enum Leading {
+    NewestPushed,
+    CalVer(CalendarFormat),
+}
+
 /// A policy that can never choose anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct InvalidPolicy {
-    /// The field below `spec`.
+    /// The field below `spec`, or the annotation.
     pub field: &'static str,
     /// What is wrong with it.
     pub reason: String,
@@ -76,63 +99,12 @@ pub enum NoSelection {
     Unrankable(#[from] UnrankableTag),
 }
 
-/// A candidate's place in its policy's order: the greater is the better. Ranks of one selector compare; ranks of
-/// different selectors have an order without meaning. Equal values are ordered by the original tag.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
-    value: Value,
-    tag: Box<str>,
-}
-
-impl Rank {
-    pub(crate) fn new(value: Value, tag: &str) -> Self {
-        Self { value, tag: tag.into() }
-    }
-
-    /// Whether the policy alone does not tell the two apart.
-    pub fn ties_with(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-/// What a policy compares; the greater is the better.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Value {
-    Version(Precedence),
-    Text(Box<str>),
-    TextDescending(Reverse<Box<str>>),
-    Number(Decimal),
-    NumberDescending(Reverse<Decimal>),
-}
-
-/// A version, compared by precedence alone.
-#[derive(Debug, Clone)]
-pub(crate) struct Precedence(Version);
-
-impl Ord for Precedence {
-    fn cmp(&self, other: &Self) -> Ordering {
-        version::compare(&self.0, &other.0)
-    }
-}
-
-impl PartialOrd for Precedence {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Precedence {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Precedence {}
-
 /// What a policy makes of one tag.
 pub(crate) enum Evaluation {
     Ranked(Value),
     Filtered,
+    OtherVariant(Box<str>),
+    NotACalendarVersion,
     NotAVersion,
     Unmet(Unmet),
     NotANumber(DecimalError),
@@ -146,7 +118,7 @@ pub(crate) struct Scratch {
 }
 
 impl Selector {
-    /// Compiles a policy. The error names the field, whatever the tags are.
+    /// Compiles what Flux's schema says. The error names the field, whatever the tags are.
     pub fn compile(rule: &PolicyRule, filter: Option<&TagFilter>) -> Result<Self, InvalidPolicy> {
         let rule = match rule {
             PolicyRule::SemVer { range } => Rule::SemVer(
@@ -156,32 +128,93 @@ impl Selector {
             PolicyRule::Alphabetical(order) => Rule::Alphabetical(*order),
             PolicyRule::Numerical(order) => Rule::Numerical(*order),
         };
-        Ok(Self { filter: filter.map(Filter::compile).transpose()?, rule })
+        Ok(Self { filter: filter.map(Filter::compile).transpose()?, rule, lead: None, variant: None })
     }
 
-    /// A tag's rank, or none where it is not a candidate: the filter drops it, it is no version, or the range does
-    /// not admit it.
-    pub fn rank(&self, tag: &str) -> Result<Option<Rank>, UnrankableTag> {
+    /// Compiles a policy with its annotations. One with a variant lock is locked to no variant: to plain tags.
+    pub fn of(policy: &ImagePolicy) -> Result<Self, InvalidPolicy> {
+        let mut selector = Self::compile(&policy.rule, policy.filter.as_ref())?;
+        if let Some(order) = &policy.order {
+            selector = selector.led_by(order)?;
+        }
+        Ok(if policy.variant_lock { selector.locked_to("") } else { selector })
+    }
+
+    /// The selector with an order that is compared before its own.
+    pub fn led_by(self, order: &LeadingOrder) -> Result<Self, InvalidPolicy> {
+        let lead = match order {
+            LeadingOrder::NewestPushed => Leading::NewestPushed,
+            LeadingOrder::CalVer { format } => Leading::CalVer(
+                CalendarFormat::parse(format)
+                    .map_err(|error| invalid("windlass.dev/order", error.to_string()))?,
+            ),
+        };
+        Ok(Self { lead: Some(lead), ..self })
+    }
+
+    /// The selector with the tags of one variant alone as its candidates; the empty one is that of plain tags.
+    ///
+    /// Where the filter extracts nothing and does not say itself what the variant is, the variant is taken off before
+    /// anything is compared: `1.2.3-alpine` is then the version 1.2.3.
+    #[must_use]
+    pub fn locked_to(&self, variant: &str) -> Self {
+        Self { variant: Some(variant.into()), ..self.clone() }
+    }
+
+    /// Whether one variant alone is admitted.
+    pub fn is_locked(&self) -> bool {
+        self.variant.is_some()
+    }
+
+    /// Whether first-seen times decide.
+    pub fn is_led_by_time(&self) -> bool {
+        matches!(self.lead, Some(Leading::NewestPushed))
+    }
+
+    /// A tag's variant: what the filter's group `variant` matches where there is one, else as [`variant::split`] says.
+    pub fn variant_of(&self, tag: &str) -> Box<str> {
+        let named = self.filter.as_ref().and_then(|filter| Some((&filter.pattern, filter.variant.as_ref()?)));
+        let Some((pattern, variant)) = named else { return variant::split(tag).1.into() };
+        let mut locations = pattern.locations();
+        let mut text = String::new();
+        if pattern.captures(&mut locations, tag) {
+            variant.append(tag, &locations, &mut text);
+        }
+        text.into()
+    }
+
+    /// A tag's rank, or none where it is not a candidate: the filter drops it, it is of another variant, it is no
+    /// version, or the range does not admit it.
+    pub fn rank<'t>(&self, candidate: impl Into<Candidate<'t>>) -> Result<Option<Rank>, UnrankableTag> {
+        let candidate = candidate.into();
         let mut scratch = self.scratch();
-        match self.evaluate(tag, &mut scratch) {
-            Evaluation::Ranked(value) => Ok(Some(Rank::new(value, tag))),
+        match self.evaluate(candidate, &mut scratch) {
+            Evaluation::Ranked(value) => Ok(Some(Rank::new(value, candidate.tag))),
             Evaluation::NotANumber(reason) => {
-                Err(UnrankableTag { tag: tag.to_owned(), value: scratch.key, reason })
+                Err(UnrankableTag { tag: candidate.tag.to_owned(), value: scratch.key, reason })
             }
-            Evaluation::Filtered | Evaluation::NotAVersion | Evaluation::Unmet(_) => Ok(None),
+            Evaluation::Filtered
+            | Evaluation::OtherVariant(_)
+            | Evaluation::NotACalendarVersion
+            | Evaluation::NotAVersion
+            | Evaluation::Unmet(_) => Ok(None),
         }
     }
 
     /// The tag with the highest rank, in its original spelling.
-    pub fn select<'t>(&self, tags: impl IntoIterator<Item = &'t str>) -> Result<&'t str, NoSelection> {
+    pub fn select<'t, C: Into<Candidate<'t>>>(
+        &self,
+        candidates: impl IntoIterator<Item = C>,
+    ) -> Result<&'t str, NoSelection> {
         let mut scratch = self.scratch();
         let mut best: Option<(Value, &str)> = None;
         let mut unrankable: Option<UnrankableTag> = None;
         let mut empty = true;
-        for tag in tags {
-            match self.evaluate(tag, &mut scratch) {
+        for candidate in candidates {
+            let candidate = candidate.into();
+            let tag = candidate.tag;
+            match self.evaluate(candidate, &mut scratch) {
                 Evaluation::Filtered => continue,
-                Evaluation::NotAVersion | Evaluation::Unmet(_) => {}
                 Evaluation::Ranked(value) => {
                     if best.as_ref().is_none_or(|(top, top_tag)| (top, *top_tag) < (&value, tag)) {
                         best = Some((value, tag));
@@ -194,6 +227,10 @@ impl Selector {
                             Some(UnrankableTag { tag: tag.to_owned(), value: scratch.key.clone(), reason });
                     }
                 }
+                Evaluation::OtherVariant(_)
+                | Evaluation::NotACalendarVersion
+                | Evaluation::NotAVersion
+                | Evaluation::Unmet(_) => {}
             }
             empty = false;
         }
@@ -206,11 +243,15 @@ impl Selector {
     }
 
     /// All candidates, best first; each tag once. The first is what [`Self::select`] gives.
-    pub fn ranked<'t>(&self, tags: impl IntoIterator<Item = &'t str>) -> Result<Vec<&'t str>, UnrankableTag> {
+    pub fn ranked<'t, C: Into<Candidate<'t>>>(
+        &self,
+        candidates: impl IntoIterator<Item = C>,
+    ) -> Result<Vec<&'t str>, UnrankableTag> {
         let mut ranked = Vec::new();
-        for tag in tags {
-            if let Some(rank) = self.rank(tag)? {
-                ranked.push((rank, tag));
+        for candidate in candidates {
+            let candidate = candidate.into();
+            if let Some(rank) = self.rank(candidate)? {
+                ranked.push((rank, candidate.tag));
             }
         }
         ranked.sort_unstable_by(|left, right| right.0.cmp(&left.0));
@@ -230,43 +271,74 @@ impl Selector {
         self.filter.as_ref().map(|filter| filter.pattern.as_str())
     }
 
+    /// The format of calendar versions, for explanations.
+    pub(crate) fn calendar_format(&self) -> Option<&str> {
+        match &self.lead {
+            Some(Leading::CalVer(format)) => Some(format.as_str()),
+            Some(Leading::NewestPushed) | None => None,
+        }
+    }
+
+    /// The variant that is locked to, for explanations.
+    pub(crate) fn locked_variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
     /// Places one tag. `scratch` holds what was compared afterwards.
-    pub(crate) fn evaluate(&self, tag: &str, scratch: &mut Scratch) -> Evaluation {
-        if !self.extract(tag, scratch) {
+    pub(crate) fn evaluate(&self, candidate: Candidate<'_>, scratch: &mut Scratch) -> Evaluation {
+        if !self.extract(candidate.tag, scratch) {
             return Evaluation::Filtered;
         }
+        if let Some(locked) = &self.variant {
+            let variant = self.variant_of(candidate.tag);
+            if variant != *locked {
+                return Evaluation::OtherVariant(variant);
+            }
+        }
         let key = scratch.key.as_str();
-        let value = match &self.rule {
+        let lead = match &self.lead {
+            None => Lead::Nothing,
+            Some(Leading::NewestPushed) => Lead::FirstSeen(candidate.first_seen),
+            Some(Leading::CalVer(format)) => match format.read(key) {
+                Some(version) => Lead::Calendar(version),
+                None => return Evaluation::NotACalendarVersion,
+            },
+        };
+        let own = match &self.rule {
             Rule::SemVer(constraint) => {
                 let Some(version) = version::parse_tag(key) else { return Evaluation::NotAVersion };
                 match constraint.check(&version) {
-                    Ok(()) => Value::Version(Precedence(version)),
+                    Ok(()) => OwnValue::Version(Precedence(version)),
                     Err(unmet) => return Evaluation::Unmet(unmet),
                 }
             }
-            Rule::Alphabetical(Order::Asc) => Value::Text(key.into()),
-            Rule::Alphabetical(Order::Desc) => Value::TextDescending(Reverse(key.into())),
+            Rule::Alphabetical(Order::Asc) => OwnValue::Text(key.into()),
+            Rule::Alphabetical(Order::Desc) => OwnValue::TextDescending(Reverse(key.into())),
             Rule::Numerical(order) => match (Decimal::parse(key), order) {
-                (Ok(number), Order::Asc) => Value::Number(number),
-                (Ok(number), Order::Desc) => Value::NumberDescending(Reverse(number)),
+                (Ok(number), Order::Asc) => OwnValue::Number(number),
+                (Ok(number), Order::Desc) => OwnValue::NumberDescending(Reverse(number)),
                 (Err(reason), _) => return Evaluation::NotANumber(reason),
             },
         };
-        Evaluation::Ranked(value)
+        Evaluation::Ranked(Value { lead, own })
     }
 
     /// Puts what is compared into `scratch`; false where the filter drops the tag.
     fn extract(&self, tag: &str, scratch: &mut Scratch) -> bool {
         scratch.key.clear();
         match (&self.filter, &mut scratch.locations) {
-            (Some(Filter { pattern, extract: Some(extract) }), Some(locations)) => {
+            (Some(Filter { pattern, extract: Some(extract), .. }), Some(locations)) => {
                 if !pattern.captures(locations, tag) {
                     return false;
                 }
                 extract.append(tag, locations, &mut scratch.key);
             }
             (Some(filter), _) if !filter.pattern.is_match(tag) => return false,
-            _ => scratch.key.push_str(tag),
+            (filter, _) => {
+                let named = filter.as_ref().is_some_and(|filter| filter.variant.is_some());
+                let takes_off = self.is_locked() && !named;
+                scratch.key.push_str(if takes_off { variant::split(tag).0 } else { tag });
+            }
         }
         true
     }
@@ -277,7 +349,9 @@ impl Filter {
         let pattern = GoRegex::compile(&filter.pattern)
             .map_err(|error| invalid("filterTags.pattern", error.to_string()))?;
         let extract = (!filter.extract.is_empty()).then(|| Expansion::new(&filter.extract, &pattern));
-        Ok(Self { pattern, extract })
+        let names_variant = pattern.group_names().iter().flatten().any(|name| name == VARIANT_GROUP);
+        let variant = names_variant.then(|| Expansion::new(&format!("${{{VARIANT_GROUP}}}"), &pattern));
+        Ok(Self { pattern, extract, variant })
     }
 }
 

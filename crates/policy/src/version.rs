@@ -63,7 +63,8 @@ pub fn compare(left: &Version, right: &Version) -> Ordering {
         .then_with(|| compare_prerelease(left.pre.as_str(), right.pre.as_str()))
 }
 
-fn compare_prerelease(left: &str, right: &str) -> Ordering {
+/// Compares pre-releases without the `-`; none is above any.
+pub(crate) fn compare_prerelease(left: &str, right: &str) -> Ordering {
     match (left.is_empty(), right.is_empty()) {
         (true, true) => return Ordering::Equal,
         (true, false) => return Ordering::Greater,

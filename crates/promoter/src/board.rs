@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use windlass_model::resource::{NoticeKind, Resource};
 use windlass_model::status::{Details, ObjectStatus, Readiness};
-use windlass_model::{Kind, ObjectRef, Spec};
+use windlass_model::{Kind, ObjectRef};
+
+use crate::adopted::Adopted;
 
 /// A passing failure is told when it happened this often in a row: one lost connection is no news.
 const PASSING_FAILURES_BEFORE_TELLING: u32 = 3;
@@ -29,6 +31,25 @@ struct Entry {
     failures: u32,
     told: bool,
     tried: bool,
+    decided_by: By,
+}
+
+/// What decides on a resource's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// What comes of the work on it.
+    Work,
+    /// The configuration alone: what an earlier configuration's work reports changes nothing.
+    Configuration,
+    /// The same, because of another resource that it needs; people are told of that one.
+    Need,
+}
+
+/// A state that the configuration decides on.
+struct Fixed {
+    readiness: Readiness,
+    message: String,
+    by: By,
 }
 
 /// How long a failure may be expected to last.
@@ -42,26 +63,43 @@ pub(crate) enum Severity {
 
 impl Board {
     /// Takes a new configuration over: new resources are pending, removed ones are forgotten, and those that cannot
-    /// work say why. `failing` names the resources that people were told about before a restart.
-    pub(crate) fn adopt(&self, spec: &Spec, not_ready: &BTreeMap<ObjectRef, String>, now: Timestamp) {
-        let suspended = suspended(spec);
+    /// work say why.
+    pub(crate) fn adopt(&self, spec: &Adopted, now: Timestamp) {
+        let standing = standing(spec);
         let mut entries = self.lock();
-        entries.retain(|object, _| suspended.contains_key(object));
-        for (object, suspended) in suspended {
-            let entry = entries.entry(object.clone()).or_insert_with(Entry::pending);
-            if let Some(why) = not_ready.get(&object) {
-                entry.become_(Readiness::Failing, why.clone(), now);
+        entries.retain(|object, _| standing.contains_key(object));
+        for (object, fixed) in standing {
+            // A Notifier works until a delivery says otherwise; a new configuration may have mended it.
+            let is_notifier = object.kind == Kind::Notifier;
+            let entry = entries.entry(object).or_insert_with(Entry::pending);
+            entry.decided_by = By::Work;
+            if let Some(Fixed { readiness, message, by }) = fixed {
+                entry.decided_by = by;
+                entry.become_(readiness, message, now);
                 entry.tried = true;
-            } else if suspended {
-                entry.become_(Readiness::Suspended, "suspended by spec.suspend".to_owned(), now);
-                entry.tried = true;
-            } else if !is_tried(object.kind) {
+            } else if is_notifier {
                 entry.become_(Readiness::Ready, "loaded".to_owned(), now);
                 entry.tried = true;
             } else if entry.readiness == Readiness::Suspended {
                 entry.become_(Readiness::Pending, "resumed, not tried yet".to_owned(), now);
             }
         }
+    }
+
+    /// What people should be told of the states that the configuration decided on, with the messages.
+    pub(crate) fn news_of_configuration(&self) -> Vec<(ObjectRef, NoticeKind, String)> {
+        let mut news = Vec::new();
+        let decided = |entry: &Entry| entry.decided_by == By::Configuration;
+        for (object, entry) in self.lock().iter_mut().filter(|(_, entry)| decided(entry)) {
+            let kind = match (entry.readiness, entry.told) {
+                (Readiness::Failing, false) => NoticeKind::Failed,
+                (Readiness::Ready, true) => NoticeKind::Recovered,
+                _ => continue,
+            };
+            entry.told = kind == NoticeKind::Failed;
+            news.push((object.clone(), kind, entry.message.clone()));
+        }
+        news
     }
 
     /// Remembers, after a restart, which failures people know of already.
@@ -92,8 +130,11 @@ impl Board {
     ) -> Option<NoticeKind> {
         let mut entries = self.lock();
         let entry = entries.get_mut(object)?;
-        entry.become_(Readiness::Ready, message, now);
         detail(&mut entry.details);
+        if entry.decided_by != By::Work {
+            return None;
+        }
+        entry.become_(Readiness::Ready, message, now);
         entry.failures = 0;
         entry.tried = true;
         std::mem::take(&mut entry.told).then_some(NoticeKind::Recovered)
@@ -108,7 +149,7 @@ impl Board {
         now: Timestamp,
     ) -> Option<NoticeKind> {
         let mut entries = self.lock();
-        let entry = entries.get_mut(object)?;
+        let entry = entries.get_mut(object).filter(|entry| entry.decided_by == By::Work)?;
         entry.become_(Readiness::Failing, message, now);
         entry.failures = entry.failures.saturating_add(1);
         entry.tried = true;
@@ -118,6 +159,21 @@ impl Board {
         }
         entry.told = true;
         Some(NoticeKind::Failed)
+    }
+
+    /// It was looked at, and something else has to be there first; nobody is told of it.
+    pub(crate) fn waiting(&self, object: &ObjectRef, message: String, now: Timestamp) {
+        if let Some(entry) = self.lock().get_mut(object).filter(|entry| entry.decided_by == By::Work) {
+            entry.become_(Readiness::Pending, message, now);
+            entry.tried = true;
+        }
+    }
+
+    /// What people should be told could not be recorded: it is news again at the next try.
+    pub(crate) fn not_told(&self, object: &ObjectRef, kind: NoticeKind) {
+        if let Some(entry) = self.lock().get_mut(object) {
+            entry.told = kind == NoticeKind::Recovered;
+        }
     }
 
     /// The resources that fail or wait at present: a change of the configuration may have mended them.
@@ -132,9 +188,10 @@ impl Board {
         self.lock().get(object).and_then(|entry| entry.since)
     }
 
-    /// Whether every resource was tried once, whatever came of it.
+    /// Whether every resource was tried once, whatever came of it. A policy is tried with its repository: while that
+    /// fails there is nothing to try.
     pub(crate) fn all_tried(&self) -> bool {
-        self.lock().values().all(|entry| entry.tried)
+        self.lock().iter().all(|(object, entry)| entry.tried || object.kind == Kind::ImagePolicy)
     }
 
     /// Every resource, in the order of kinds and names.
@@ -165,6 +222,7 @@ impl Entry {
             failures: 0,
             told: false,
             tried: false,
+            decided_by: By::Work,
         }
     }
 
@@ -177,25 +235,66 @@ impl Entry {
     }
 }
 
-/// Whether work is done for the kind itself; the others only have to be loaded.
-fn is_tried(kind: Kind) -> bool {
-    matches!(kind, Kind::ImageRepository | Kind::ImagePolicy | Kind::ImageUpdateAutomation)
-}
-
-/// Every resource that has a status, with its `suspend`. A policy is suspended with its repository.
-fn suspended(spec: &Spec) -> BTreeMap<ObjectRef, bool> {
+/// Every resource that has a status, with its state where the configuration decides on it.
+fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
     let mut all = BTreeMap::new();
-    all.extend(spec.image_repositories.values().map(|r| (r.object_ref(), r.suspend)));
-    all.extend(spec.image_policies.values().map(|policy| {
+    for repository in spec.image_repositories.values() {
+        all.insert(repository.object_ref(), own(spec, repository.as_ref(), repository.suspend));
+    }
+    for policy in spec.image_policies.values() {
+        let fixed = own(spec, policy.as_ref(), policy.suspend);
         let repository = spec.image_repositories.get(&policy.repository);
-        (policy.object_ref(), policy.suspend || repository.is_some_and(|r| r.suspend))
-    }));
-    all.extend(spec.automations.values().map(|automation| {
+        let of_repository = || inherited(&repository?.object_ref(), &own(spec, &**repository?, repository?.suspend)?);
+        all.insert(policy.object_ref(), fixed.or_else(of_repository));
+    }
+    for automation in spec.automations.values() {
+        let fixed = own(spec, automation.as_ref(), automation.suspend);
         let source = spec.git_repositories.get(&automation.source);
-        (automation.object_ref(), automation.suspend || source.is_some_and(|s| s.suspend))
-    }));
-    all.extend(spec.git_repositories.values().map(|r| (r.object_ref(), r.suspend)));
-    all.extend(spec.receivers.values().map(|r| (r.object_ref(), r.suspend)));
-    all.extend(spec.notifiers.values().map(|r| (r.object_ref(), r.suspend)));
+        let of_source = || inherited(&source?.object_ref(), &own(spec, &**source?, source?.suspend)?);
+        all.insert(automation.object_ref(), fixed.or_else(of_source));
+    }
+    for source in spec.git_repositories.values() {
+        all.insert(source.object_ref(), Some(loaded(spec, source.as_ref(), source.suspend)));
+    }
+    for receiver in spec.receivers.values() {
+        all.insert(receiver.object_ref(), Some(loaded(spec, receiver.as_ref(), receiver.suspend)));
+    }
+    for notifier in spec.notifiers.values() {
+        let fixed = own(spec, notifier.as_ref(), notifier.suspend);
+        // Nobody is told: it may be the very one that would have to tell.
+        all.insert(notifier.object_ref(), fixed.map(|fixed| Fixed { by: By::Need, ..fixed }));
+    }
     all
 }
+
+/// What the resource's own document says: a suspended one is not looked at, so it does not fail either.
+fn own<R: Resource>(spec: &Adopted, resource: &R, suspend: bool) -> Option<Fixed> {
+    if suspend {
+        let message = "suspended by spec.suspend".to_owned();
+        return Some(Fixed { readiness: Readiness::Suspended, message, by: By::Configuration });
+    }
+    let message = spec.why_not_ready(&resource.object_ref())?.to_owned();
+    Some(Fixed { readiness: Readiness::Failing, message, by: By::Configuration })
+}
+
+/// What follows for a resource that needs `object`, which is in this state. People are told of an automation that
+/// stands still, but not of each policy of an image.
+fn inherited(object: &ObjectRef, of: &Fixed) -> Option<Fixed> {
+    let message = match of.readiness {
+        Readiness::Suspended => format!("{object} is suspended"),
+        Readiness::Failing => format!("{object} is not ready: {}", of.message),
+        Readiness::Ready | Readiness::Pending => return None,
+    };
+    let by = if object.kind == Kind::ImageRepository { By::Need } else { By::Configuration };
+    Some(Fixed { readiness: of.readiness, message, by })
+}
+
+/// The state of a resource for which no work is done: it only has to be loaded.
+fn loaded<R: Resource>(spec: &Adopted, resource: &R, suspend: bool) -> Fixed {
+    let ready =
+        || Fixed { readiness: Readiness::Ready, message: "loaded".to_owned(), by: By::Configuration };
+    own(spec, resource, suspend).unwrap_or_else(ready)
+}
+
+#[cfg(test)]
+mod tests;

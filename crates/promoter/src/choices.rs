@@ -1,51 +1,77 @@
 //! What each policy chooses at present: the best tag, kept up to date one new tag at a time, and its digest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use windlass_model::resource::ImagePolicy;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
 use windlass_model::{ImageRef, ObjectKey, Tag};
 use windlass_policy::election::Choice;
 use windlass_policy::exclusion::Exclusions;
 use windlass_policy::selection::Selector;
 
 use crate::known::{Change, KnownTags};
+use crate::rules::Rules;
+
+/// What a registry said of a tag in Git above the choice holds this long: a lane must not wait for it in every round.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// There is no choice, and the next look at the registry makes one.
+const NOT_READ: &str = "its image was not read yet";
+/// The same, after a change of the policy or of its repository.
+const CHANGED: &str = "its rule changed: its image is chosen anew with the next look at the registry";
 
 /// The state of every policy.
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
-    policies: Mutex<HashMap<ObjectKey, PolicyState>>,
+    state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
+struct State {
+    policies: HashMap<ObjectKey, PolicyState>,
+    rules: Rules,
+}
+
+#[derive(Debug, Default)]
 struct PolicyState {
-    /// The rule that `best` was chosen by; another rule starts anew.
-    compiled: Option<Compiled>,
+    /// What `best` was chosen by; another basis starts anew.
+    basis: Option<Basis>,
     /// The best tag among those that are known.
     best: Option<Tag>,
     /// The chosen image, digest included: Flux's `status.latestRef`.
     latest: Option<ImageRef>,
+    /// Whether `latest` was chosen on this basis. One of another basis must not be written.
+    current: bool,
     /// Why there is no choice at present.
     failure: Option<String>,
-    /// Tags above the choice that the registry said are gone.
-    gone: BTreeSet<Tag>,
+    /// What the registry said of tags above the choice.
+    asked: BTreeMap<Tag, Asked>,
 }
 
-#[derive(Debug, Clone)]
-struct Compiled {
+/// Everything that a choice rests on, beside the tags.
+#[derive(Debug)]
+struct Basis {
     policy: Arc<ImagePolicy>,
-    exclusions: Vec<String>,
+    repository: Arc<ImageRepository>,
     selector: Arc<Selector>,
     excluded: Arc<Exclusions>,
+}
+
+/// The registry's last answer about a tag.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Timestamp,
+    gone: bool,
 }
 
 impl Choices {
     /// Takes over what the ledger remembers, so that a restart neither forgets a digest nor reads every registry
     /// before it can decide.
     pub(crate) fn remember(&self, latest: impl IntoIterator<Item = (ObjectKey, ImageRef)>) {
-        let mut policies = self.lock();
+        let mut state = self.lock();
         for (policy, image) in latest {
-            policies.entry(policy).or_default().latest = Some(image);
+            state.policies.entry(policy).or_default().latest = Some(image);
         }
     }
 
@@ -56,74 +82,87 @@ impl Choices {
     pub(crate) fn choose(
         &self,
         policy: &Arc<ImagePolicy>,
-        exclusions: &[String],
+        repository: &Arc<ImageRepository>,
         known: &KnownTags,
         change: &Change,
     ) -> Result<Tag, String> {
-        let mut policies = self.lock();
+        let State { policies, rules } = &mut *self.lock();
         let state = policies.entry(policy.meta.key.clone()).or_default();
-        let chosen = state.choose(policy, exclusions, known, change);
-        match &chosen {
-            Ok(_) => state.failure = None,
-            Err(why) => {
-                state.failure = Some(why.clone());
-                state.latest = None;
-            }
-        }
+        let chosen = state.rest_on(rules, policy, repository).and_then(|()| state.choose(known, change));
+        state.failure = chosen.as_ref().err().cloned();
         chosen
     }
 
     /// Sets the policy's image. Returns whether it differs from the one before.
-    pub(crate) fn set_latest(&self, policy: &ObjectKey, image: ImageRef) -> bool {
-        let mut policies = self.lock();
-        let state = policies.entry(policy.clone()).or_default();
-        state.gone.clear();
+    pub(crate) fn set_latest(&self, policy: &ObjectKey, image: ImageRef, now: Timestamp) -> bool {
+        let mut state = self.lock();
+        let state = state.policies.entry(policy.clone()).or_default();
+        state.asked.retain(|_, asked| asked.holds(now));
+        state.current = state.basis.as_ref().is_some_and(|basis| basis.admits(&image));
         state.latest.replace(image.clone()) != Some(image)
     }
 
-    /// The policy's image as of the last look.
+    /// The policy's image as of the last look, whatever came since.
     pub(crate) fn latest(&self, policy: &ObjectKey) -> Option<ImageRef> {
-        self.lock().get(policy).and_then(|state| state.latest.clone())
+        self.lock().policies.get(policy).and_then(|state| state.latest.clone())
     }
 
     /// What the policy chooses, or why it chooses nothing.
-    pub(crate) fn chosen(&self, policy: &Arc<ImagePolicy>, exclusions: &[String]) -> Result<Choice, String> {
-        let mut policies = self.lock();
-        let state = policies.entry(policy.meta.key.clone()).or_default();
-        let (selector, excluded) = state.compile(policy, exclusions)?;
+    pub(crate) fn chosen(
+        &self,
+        policy: &Arc<ImagePolicy>,
+        repository: &Arc<ImageRepository>,
+    ) -> Result<Choice, String> {
+        let State { policies, rules } = &mut *self.lock();
+        let Some(state) = policies.get_mut(&policy.meta.key) else { return Err(NOT_READ.to_owned()) };
+        if state.basis.is_none() {
+            state.rest_on(rules, policy, repository)?;
+        }
+        let basis = state.basis.as_ref().filter(|basis| basis.is_of(policy, repository));
+        let basis = basis.ok_or_else(|| CHANGED.to_owned())?;
         match (&state.failure, &state.latest) {
             (Some(why), _) => Err(why.clone()),
-            (None, None) => Err("its image was not read yet".to_owned()),
-            (None, Some(image)) => {
-                Ok(Choice { image: image.clone(), selector, excluded, gone: state.gone.clone() })
-            }
+            (None, Some(_)) if !state.current => Err(CHANGED.to_owned()),
+            (None, Some(image)) => Ok(Choice {
+                image: image.clone(),
+                selector: basis.selector.clone(),
+                excluded: basis.excluded.clone(),
+                gone: state.asked.iter().filter(|(_, a)| a.gone).map(|(tag, _)| tag.clone()).collect(),
+                rule: fingerprint(&basis.policy, &repository.exclusion_list),
+            }),
+            (None, None) => Err(NOT_READ.to_owned()),
         }
     }
 
-    /// The registry said that this tag, which stands in Git above the policy's choice, does not exist.
-    pub(crate) fn mark_gone(&self, policy: &ObjectKey, tag: Tag) {
-        self.lock().entry(policy.clone()).or_default().gone.insert(tag);
+    /// Whether the registry is to be asked about this tag, which stands in Git above the policy's choice.
+    pub(crate) fn is_to_be_asked(&self, policy: &ObjectKey, tag: &Tag, now: Timestamp) -> bool {
+        let state = self.lock();
+        let asked = state.policies.get(policy).and_then(|state| state.asked.get(tag));
+        asked.is_none_or(|asked| !asked.holds(now))
+    }
+
+    /// The registry said whether this tag is gone; no answer counts as one that it is there.
+    pub(crate) fn asked(&self, policy: &ObjectKey, tag: Tag, gone: bool, now: Timestamp) {
+        if let Some(state) = self.lock().policies.get_mut(policy) {
+            state.asked.insert(tag, Asked { at: now, gone });
+        }
     }
 
     /// Forgets the policies that are configured no more.
     pub(crate) fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
-        self.lock().retain(|policy, _| keep(policy));
+        let mut state = self.lock();
+        state.policies.retain(|policy, _| keep(policy));
+        state.rules.forget_unused();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, PolicyState>> {
-        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PolicyState {
-    fn choose(
-        &mut self,
-        policy: &Arc<ImagePolicy>,
-        exclusions: &[String],
-        known: &KnownTags,
-        change: &Change,
-    ) -> Result<Tag, String> {
-        let (selector, excluded) = self.compile(policy, exclusions)?;
+    fn choose(&mut self, known: &KnownTags, change: &Change) -> Result<Tag, String> {
+        let Some(Basis { selector, excluded, .. }) = &self.basis else { return Err(NOT_READ.to_owned()) };
         let usable = |tag: &&Tag| !excluded.excludes(tag.as_str());
         let best = self.best.take().filter(|best| known.contains(best));
         let chosen = match best {
@@ -139,28 +178,67 @@ impl PolicyState {
         Ok(tag)
     }
 
-    /// The compiled rule; compiled once for each version of the policy.
-    fn compile(
+    /// Makes this the basis of the choice. The same basis keeps everything; another one makes the earlier choice void.
+    fn rest_on(
         &mut self,
+        rules: &mut Rules,
         policy: &Arc<ImagePolicy>,
-        exclusions: &[String],
-    ) -> Result<(Arc<Selector>, Arc<Exclusions>), String> {
-        if let Some(compiled) = &self.compiled
-            && (Arc::ptr_eq(&compiled.policy, policy) || compiled.policy == *policy)
-            && compiled.exclusions == exclusions
-        {
-            return Ok((compiled.selector.clone(), compiled.excluded.clone()));
+        repository: &Arc<ImageRepository>,
+    ) -> Result<(), String> {
+        if let Some(basis) = self.basis.as_mut().filter(|basis| basis.is_of(policy, repository)) {
+            // Equal but for labels and the place in the file: the old ones need not be kept.
+            (basis.policy, basis.repository) = (policy.clone(), repository.clone());
+            return Ok(());
         }
-        self.best = None;
-        let selector = Selector::compile(&policy.rule, policy.filter.as_ref()).map_err(|e| e.to_string())?;
-        let excluded = Exclusions::compile(exclusions).map_err(|e| e.to_string())?;
-        let (selector, excluded) = (Arc::new(selector), Arc::new(excluded));
-        self.compiled = Some(Compiled {
-            policy: policy.clone(),
-            exclusions: exclusions.to_vec(),
-            selector: selector.clone(),
-            excluded: excluded.clone(),
-        });
-        Ok((selector, excluded))
+        let selector = rules.selector(&policy.rule, policy.filter.as_ref()).map_err(|e| e.to_string())?;
+        let excluded = rules.exclusions(&repository.exclusion_list).map_err(|e| e.to_string())?;
+        let basis = Basis { policy: policy.clone(), repository: repository.clone(), selector, excluded };
+        // Nobody knows by what rule the last process chose; what this rule does not admit was another's choice.
+        self.current =
+            self.basis.is_none() && self.latest.as_ref().is_some_and(|image| basis.admits(image));
+        *self = Self { basis: Some(basis), latest: self.latest.take(), current: self.current, ..Self::default() };
+        Ok(())
     }
 }
+
+impl Basis {
+    /// Whether a choice for these is made by the same rule, among the tags of the same image.
+    fn is_of(&self, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>) -> bool {
+        let same_policy = Arc::ptr_eq(&self.policy, policy)
+            || (self.policy.rule == policy.rule
+                && self.policy.filter == policy.filter
+                && self.policy.repository == policy.repository
+                && reflects(&self.policy) == reflects(policy));
+        let same_repository = Arc::ptr_eq(&self.repository, repository)
+            || (self.repository.spec_image == repository.spec_image
+                && self.repository.exclusion_list == repository.exclusion_list);
+        same_policy && same_repository
+    }
+
+    /// Whether the image could be this basis's choice.
+    fn admits(&self, image: &ImageRef) -> bool {
+        image.name == self.repository.spec_image
+            && image.digest.is_some() == reflects(&self.policy)
+            && !self.excluded.excludes(image.tag.as_str())
+            && matches!(self.selector.rank(image.tag.as_str()), Ok(Some(_)))
+    }
+}
+
+impl Asked {
+    fn holds(self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < ASK_AGAIN
+    }
+}
+
+fn reflects(policy: &ImagePolicy) -> bool {
+    policy.digest != DigestReflection::Never
+}
+
+/// What a policy chooses by, in a few characters: equal rules have equal fingerprints, in every process.
+fn fingerprint(policy: &ImagePolicy, exclusions: &[String]) -> Arc<str> {
+    let rule = format!("{:?} {:?} {exclusions:?}", policy.rule, policy.filter);
+    hex::encode(&Sha256::digest(rule)[..12]).into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use windlass_policy::template::{Change, CommitData, Template};
 /// At most this many event ids are named in one commit; a commit that gathers a thousand events names a few.
 const MAX_EVENT_TRAILERS: usize = 20;
 
-/// Renders the automation's message template.
+/// Renders the automation's message template. One that renders to nothing stands for the default message: Git's tools
+/// refuse to work with commits that have none.
 ///
 /// # Errors
 /// A sentence that names the template's line and column.
@@ -22,7 +23,9 @@ pub(crate) fn message(automation: &ImageUpdateAutomation, changes: &[Change]) ->
         changes: changes.to_vec(),
         values: automation.message_values.clone(),
     };
-    template.render(&data).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))
+    let text =
+        template.render(&data).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))?;
+    Ok(if text.trim().is_empty() { DEFAULT_COMMIT_MESSAGE.to_owned() } else { text })
 }
 
 /// Appends the trailers: one `Windlass-Image` for each image, one `Windlass-Event` for each event.

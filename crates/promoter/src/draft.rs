@@ -8,11 +8,15 @@ use tokio::task::JoinSet;
 use windlass_git::{CommitId, GitError, Mirror};
 use windlass_manifest::edit::{Edit, apply};
 use windlass_model::message::ChangeNotice;
-use windlass_model::{ImageRef, ObjectKey, Spec, Tag};
+use windlass_model::resource::Resource as _;
+use windlass_model::{ImageRef, ObjectKey};
 use windlass_policy::election::Choice;
-use windlass_policy::plan::{self, Facts, PlaceFacts, PolicyFacts};
+use windlass_policy::plan::{self, Facts, Outcome, PlaceFacts, Plan, PolicyFacts};
 use windlass_policy::template::Change;
+use windlass_registry::Repository;
 
+use crate::adopted::Adopted;
+use crate::agreements::{self, Agreements, Hold, NewAgreement};
 use crate::commit_text;
 use crate::lanes::Target;
 use crate::markers::{Marked, MarkedFile, MarkerIndex, Overlay};
@@ -36,6 +40,10 @@ pub(crate) struct Draft {
     pub(crate) choices: BTreeMap<ObjectKey, ImageRef>,
     /// Markers that were not written, each with file, line and cause.
     pub(crate) diagnostics: Vec<String>,
+    /// What Git and the policies agree upon once this is committed, where that is news.
+    pub(crate) agreements: Vec<NewAgreement>,
+    /// Values that stay because a person set them.
+    pub(crate) holds: Vec<Hold>,
 }
 
 /// What stands in the way of a draft.
@@ -56,10 +64,12 @@ impl From<GitError> for DraftError {
 /// Where a draft is made.
 pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) spec: &'a Arc<Spec>,
+    pub(crate) spec: &'a Adopted,
     pub(crate) mirror: &'a Mirror,
     pub(crate) base: CommitId,
     pub(crate) overlay: &'a Overlay,
+    /// What was agreed upon before.
+    pub(crate) agreements: &'a Agreements,
 }
 
 impl Desk<'_> {
@@ -68,7 +78,7 @@ impl Desk<'_> {
         let prefix = &target.automation.update_path;
         let marked = index.marked(self.mirror, self.base, prefix, self.overlay).await?;
         let (facts, places) = self.observe(target, &marked).await;
-        let plan = plan::decide(&facts);
+        let mut plan = plan::decide(&facts);
         let mut draft = Draft { diagnostics: diagnostics(target, &marked), ..Draft::default() };
         draft.diagnostics.extend(plan.diagnostics(&facts));
         draft.choices = choices(&facts);
@@ -81,6 +91,9 @@ impl Desk<'_> {
         for (file, edits) in edits {
             self.edit(&marked.files[file], edits, &mut draft, &mut written).await?;
         }
+        refuse_unwritten(&mut plan, &written);
+        draft.agreements = agreements::new(&facts, &plan);
+        draft.holds = agreements::holds(&facts, &plan);
         describe(target, &facts, &written, &mut draft)?;
         Ok(draft)
     }
@@ -103,7 +116,8 @@ impl Desk<'_> {
         }
         let namespace = target.automation.meta.key.namespace.clone();
         let policies = self.policies(target);
-        let mut facts = Facts { namespace, policies, places };
+        let agreed = self.agreements.known().clone();
+        let mut facts = Facts { namespace, policies, places, agreed };
         if self.ask_for_tags_ahead(&facts).await {
             facts.policies = self.policies(target);
         }
@@ -117,11 +131,15 @@ impl Desk<'_> {
         let facts = policies.map(|(key, policy)| {
             let selected = automation.policy_selector.as_ref().is_none_or(|s| s.matches(&policy.meta.labels));
             let repository = self.spec.image_repositories.get(&policy.repository);
-            let fact = match repository {
+            let not_ready = self.spec.why_not_ready(&policy.object_ref());
+            let fact = match (not_ready, repository) {
                 _ if !selected => PolicyFacts::NotSelected,
                 _ if policy.suspend => PolicyFacts::Waiting("the policy is suspended".to_owned()),
-                None => PolicyFacts::Waiting(format!("ImageRepository {} does not exist", policy.repository)),
-                Some(repository) => match self.shared.choices.chosen(policy, &repository.exclusion_list) {
+                (Some(why), _) => PolicyFacts::Waiting(format!("the policy is not ready: {why}")),
+                (None, None) => {
+                    PolicyFacts::Waiting(format!("ImageRepository {} does not exist", policy.repository))
+                }
+                (None, Some(repository)) => match self.shared.choices.chosen(policy, repository) {
                     Ok(choice) => PolicyFacts::Chosen(choice),
                     Err(why) => PolicyFacts::Waiting(why),
                 },
@@ -131,39 +149,38 @@ impl Desk<'_> {
         facts.collect()
     }
 
-    /// A value in Git above the policy's choice stays only while its tag exists: asks for each such tag. Returns
-    /// whether any is gone. An answer that does not come leaves the value where it is.
+    /// A value in Git above the policy's choice stays only while its tag exists: asks for each such tag of which
+    /// nothing is known. Returns whether any is gone. An answer that does not come leaves the value where it is.
     async fn ask_for_tags_ahead(&self, facts: &Facts) -> bool {
+        let (choices, now) = (&self.shared.choices, self.shared.now());
         let mut requests = JoinSet::new();
         for (policy, tag) in plan::tags_ahead(facts) {
-            let Some(repository) = self
-                .spec
-                .image_policies
-                .get(&policy)
-                .and_then(|p| self.spec.image_repositories.get(&p.repository))
+            let Some(client) =
+                self.registry_of(&policy).filter(|_| choices.is_to_be_asked(&policy, &tag, now))
             else {
                 continue;
             };
-            let Ok(config) = crate::access::registry(self.spec, repository) else { continue };
-            let Ok(client) = self.shared.pool.repository(config) else { continue };
             requests.spawn(async move {
                 let answer = tokio::time::timeout(TAG_CHECK, client.resolve(&tag)).await;
                 (policy, tag, matches!(answer, Ok(Ok(None))))
             });
         }
-        let gone: Vec<(ObjectKey, Tag)> = requests
-            .join_all()
-            .await
-            .into_iter()
-            .filter(|(_, _, gone)| *gone)
-            .map(|(p, t, _)| (p, t))
-            .collect();
-        let any = !gone.is_empty();
-        for (policy, tag) in gone {
-            tracing::warn!(%policy, %tag, "a tag that stands in Git is gone from the registry");
-            self.shared.choices.mark_gone(&policy, tag);
+        let mut any = false;
+        for (policy, tag, gone) in requests.join_all().await {
+            if gone {
+                tracing::warn!(%policy, %tag, "a tag that stands in Git is gone from the registry");
+            }
+            any |= gone;
+            choices.asked(&policy, tag, gone, now);
         }
         any
+    }
+
+    fn registry_of(&self, policy: &ObjectKey) -> Option<Repository> {
+        let policy = self.spec.image_policies.get(policy)?;
+        let repository = self.spec.image_repositories.get(&policy.repository)?;
+        let config = crate::access::registry(self.spec, repository).ok()?;
+        self.shared.pool.repository(config).ok()
     }
 
     /// Edits one file. A place that cannot take its value is left alone and reported; the others are written.
@@ -249,6 +266,15 @@ fn diagnostics(target: &Target, marked: &Marked) -> Vec<String> {
         }
     }
     diagnostics
+}
+
+/// A place that the editor refused holds what it held: nothing is agreed upon there.
+fn refuse_unwritten(plan: &mut Plan, written: &[usize]) {
+    for (place, outcome) in plan.outcomes.iter_mut().enumerate() {
+        if matches!(outcome, Outcome::Write { .. }) && !written.contains(&place) {
+            *outcome = Outcome::Waiting("the editor refused the place".to_owned());
+        }
+    }
 }
 
 /// What Flux's templates see of a change (image-automation-controller 1.2: files relative to `update.path`, the setter

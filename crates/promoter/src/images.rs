@@ -1,7 +1,7 @@
 //! Work on one ImageRepository: look at the registry, choose for each of its policies, and hand what changed to the
 //! lanes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +13,12 @@ use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, T
 use windlass_registry::{RegistryError, Repository};
 use windlass_store::{LedgerWrite, Record, Work};
 
+use crate::adopted::Adopted;
 use crate::board::Severity;
 use crate::known::{Change, KnownTags};
 use crate::lanes::{Cause, LaneFailure};
+use crate::look::{Seen, look};
 use crate::work::{Done, Shared, registry_pause, registry_severity};
-
-/// A tag that an event names may reach a replica of the registry after the event does (registries.md: ACR's
-/// regions): it is asked for this often before the event is dropped. A resync finds it all the same.
-const TRIES_FOR_A_MISSING_TAG: u32 = 5;
 
 /// The known tags of every ImageRepository. Its work is exclusive per key, so no lock is ever waited for long.
 #[derive(Debug, Default)]
@@ -40,24 +38,14 @@ impl Images {
     }
 }
 
-/// What the registry said in one run.
-#[derive(Debug, Default)]
-struct Seen {
-    change: Change,
-    digests: BTreeMap<Tag, Digest>,
-    /// Hinted tags that the registry does not have (yet).
-    missing: BTreeSet<Tag>,
-    listed: bool,
-    failure: Option<RegistryError>,
-}
-
 /// Runs the work of one ImageRepository.
 pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
     let spec = shared.spec();
     let Some(repository) = spec.image_repositories.get(&work.target.key).cloned() else {
         return Done::nothing();
     };
-    if repository.suspend || shared.not_ready(&work.target) {
+    // The board shows why; a change of the configuration that mends it brings a signal of its own.
+    if repository.suspend || spec.why_not_ready(&work.target).is_some() {
         return Done::nothing();
     }
     let connection = crate::access::registry(&spec, &repository)
@@ -72,7 +60,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         Ok(known) => known,
         Err(why) => return Done::retry(why),
     };
-    let seen = look(&client, known, &work.hints).await;
+    let seen = look(&client, known, &work.hints, shared.now()).await;
     let run = Run { shared, spec: &spec, repository: &repository, client: &client, work };
     run.finish(known, seen).await
 }
@@ -97,65 +85,10 @@ fn ledger_key(repository: &ImageRepository) -> ObjectKey {
     ObjectKey::new(repository.meta.key.namespace.clone(), repository.image.to_string())
 }
 
-/// Resolves the tags that events named, each with one request, and reads the whole list where it was asked for.
-async fn look(client: &Repository, known: &mut KnownTags, hints: &[Received]) -> Seen {
-    let mut seen = Seen::default();
-    let mut tags = BTreeSet::new();
-    let mut list = false;
-    for received in hints {
-        match &received.hint {
-            Hint::TagPushed { tag, .. } => drop(tags.insert(tag.clone())),
-            Hint::Rescan { .. } => list = true,
-            Hint::ReferrerPushed { .. } | Hint::ManifestPushed { .. } => {}
-        }
-    }
-    tags.retain(|tag| tag.referrer_subject().is_none());
-    for (tag, answer) in resolve_all(client, tags).await {
-        match answer {
-            Ok(Some(digest)) => {
-                known.announce(&tag, &mut seen.change);
-                seen.digests.insert(tag, digest);
-            }
-            Ok(None) => {
-                known.forget(&tag, &mut seen.change);
-                seen.missing.insert(tag);
-            }
-            Err(error) => seen.failure = Some(error),
-        }
-    }
-    if list && seen.failure.is_none() {
-        match client.tags().await {
-            Ok(listed) => {
-                let confirmed = seen.digests.keys().cloned().collect();
-                known.list(listed.tags, &confirmed, &mut seen.change);
-                seen.listed = true;
-            }
-            Err(error) => seen.failure = Some(error),
-        }
-    }
-    seen
-}
-
-/// Asks for all tags at once; the registry's budget decides how many requests are under way.
-async fn resolve_all(
-    client: &Repository,
-    tags: BTreeSet<Tag>,
-) -> Vec<(Tag, Result<Option<Digest>, RegistryError>)> {
-    let mut requests = JoinSet::new();
-    for tag in tags {
-        let client = client.clone();
-        requests.spawn(async move {
-            let answer = client.resolve(&tag).await;
-            (tag, answer)
-        });
-    }
-    requests.join_all().await
-}
-
 /// One run, after the registry was looked at.
 struct Run<'a> {
     shared: &'a Arc<Shared>,
-    spec: &'a Arc<Spec>,
+    spec: &'a Adopted,
     repository: &'a Arc<ImageRepository>,
     client: &'a Repository,
     work: &'a Work,
@@ -164,13 +97,15 @@ struct Run<'a> {
 impl Run<'_> {
     async fn finish(&self, known: &KnownTags, mut seen: Seen) -> Done {
         let now = self.shared.now();
-        self.count_missed(&seen.change);
+        self.report(&seen.change, known);
         let mut ledger = self.tag_writes(&seen.change, now);
         let mut failure = None;
-        if seen.listed || !seen.change.added.is_empty() || !seen.digests.is_empty() || known.len() > 0 {
+        if seen.listed || known.len() > 0 {
             let (writes, failed) = self.choose_all(known, &mut seen, now).await;
             ledger.extend(writes);
             failure = failed;
+        } else if let Some(error) = &seen.failure {
+            self.let_policies_wait(error, now);
         }
         if let Some(error) = &seen.failure {
             let severity = registry_severity(error);
@@ -184,15 +119,20 @@ impl Run<'_> {
         if let Some((reason, after)) = failure {
             return Done::retry_after(reason, after).with_ledger(ledger);
         }
-        if !seen.missing.is_empty() && self.work.attempts + 1 < TRIES_FOR_A_MISSING_TAG {
-            let missing: Vec<_> = seen.missing.iter().map(Tag::as_str).collect();
-            return Done::retry(format!("the registry does not have {} (yet)", missing.join(", ")))
+        if !seen.awaited.is_empty() {
+            let awaited: Vec<_> = seen.awaited.iter().map(Tag::as_str).collect();
+            return Done::retry(format!("the registry does not have {} (yet)", awaited.join(", ")))
                 .with_ledger(ledger);
         }
-        for tag in &seen.missing {
-            tracing::warn!(repository = %self.repository.meta.key, %tag, "an event named a tag that the registry does not have");
-        }
         Done::recorded(Record { ledger, ..Record::default() })
+    }
+
+    /// Nothing is known of the image, so its policies cannot be tried: they were looked at all the same.
+    fn let_policies_wait(&self, error: &RegistryError, now: Timestamp) {
+        for policy in policies_of(self.spec, self.repository) {
+            let message = format!("waits for {}: {error}", self.work.target);
+            self.shared.board.waiting(&policy.object_ref(), message, now);
+        }
     }
 
     /// Chooses for each policy of this repository, then lets the lanes write what changed, all at once.
@@ -206,7 +146,7 @@ impl Run<'_> {
         let mut failure = None;
         let mut wanted: BTreeMap<ObjectKey, Vec<Cause>> = BTreeMap::new();
         for policy in policies_of(self.spec, self.repository) {
-            if policy.suspend || self.shared.not_ready(&policy.object_ref()) {
+            if policy.suspend || self.spec.why_not_ready(&policy.object_ref()).is_some() {
                 continue;
             }
             match self.choose(policy, known, seen, now).await {
@@ -223,7 +163,7 @@ impl Run<'_> {
             }
         }
         if let Err(lane) = self.write(wanted).await {
-            failure = Some((lane.reason, None));
+            failure = Some((lane.reason, lane.pause));
         }
         (ledger, failure)
     }
@@ -238,7 +178,7 @@ impl Run<'_> {
     ) -> Result<(ImageRef, Option<LedgerWrite>), Undecided> {
         let choices = &self.shared.choices;
         let object = policy.object_ref();
-        let tag = match choices.choose(policy, &self.repository.exclusion_list, known, &seen.change) {
+        let tag = match choices.choose(policy, self.repository, known, &seen.change) {
             Ok(tag) => tag,
             Err(why) => {
                 self.shared.failing(&object, why, Severity::Lasting).await;
@@ -263,7 +203,7 @@ impl Run<'_> {
         let message = format!("Latest image tag for {} resolved to {}", image.name, image.tag);
         let shown = image.to_string();
         self.shared.succeeded(&object, message, |details| details.latest = Some(shown)).await;
-        let changed = choices.set_latest(&policy.meta.key, image.clone());
+        let changed = choices.set_latest(&policy.meta.key, image.clone(), now);
         let write = changed.then(|| LedgerWrite::Latest {
             policy: policy.meta.key.clone(),
             image: image.clone(),
@@ -300,13 +240,15 @@ impl Run<'_> {
         Ok(digest)
     }
 
+    /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.
     async fn write(&self, wanted: BTreeMap<ObjectKey, Vec<Cause>>) -> Result<(), LaneFailure> {
         let mut answers = JoinSet::new();
         for (automation, causes) in wanted {
             let shared = self.shared.clone();
             answers.spawn(async move { shared.lanes.write(&shared, automation, causes).await });
         }
-        answers.join_all().await.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+        let failures = answers.join_all().await.into_iter().filter_map(Result::err);
+        failures.min_by_key(|failure| failure.pause).map_or(Ok(()), Err)
     }
 
     /// The event that brought the image in: the earliest that named its tag, else the earliest of all.
@@ -340,17 +282,21 @@ impl Run<'_> {
         writes
     }
 
-    /// Only where a Receiver should have announced the tag does a missed one mean a lost event.
-    fn count_missed(&self, change: &Change) {
+    /// Tells of what is strange. Only where a Receiver should have announced a tag does a missed one mean a lost event.
+    fn report(&self, change: &Change, known: &KnownTags) {
+        let repository = &self.repository.meta.key;
+        if change.doubted > 0 {
+            tracing::warn!(%repository, missing = change.doubted, known = known.len(), "the tag list lacks most of what is known: it is believed when the next one does too");
+        }
         let covered = || {
-            let names_it = |r: &&Arc<ImageRepository>| r.meta.key == self.repository.meta.key;
-            self.spec
-                .receivers
-                .values()
-                .any(|r| !r.suspend && r.image_repositories(self.spec).iter().any(names_it))
+            let names_it = |r: &&Arc<ImageRepository>| r.meta.key == *repository;
+            let receivers = self.spec.receivers.values();
+            receivers
+                .filter(|r| !r.suspend)
+                .any(|r| r.image_repositories(self.spec).iter().any(names_it))
         };
         if change.missed > 0 && covered() {
-            tracing::warn!(repository = %self.repository.meta.key, tags = change.missed, "a resync found tags that no event had announced");
+            tracing::warn!(%repository, tags = change.missed, "a resync found tags that no event had announced");
             self.shared.metrics.resync_found(change.missed);
         }
     }

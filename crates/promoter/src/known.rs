@@ -17,6 +17,8 @@ pub(crate) struct KnownTags {
     listed: bool,
     /// Found by the last list and announced by no event so far.
     unannounced: BTreeSet<Tag>,
+    /// Whether the last list lacked so much that it was not believed.
+    doubted: bool,
 }
 
 /// What one look changed.
@@ -28,6 +30,8 @@ pub(crate) struct Change {
     pub(crate) removed: Vec<Tag>,
     /// How many tags an earlier list had found that no event has announced since.
     pub(crate) missed: usize,
+    /// How many known tags the list lacks although they are kept: it is believed when the next one lacks them too.
+    pub(crate) doubted: usize,
 }
 
 impl KnownTags {
@@ -35,7 +39,8 @@ impl KnownTags {
     pub(crate) fn new(image: ImageName, mut remembered: Vec<Tag>) -> Self {
         remembered.sort_unstable();
         remembered.dedup();
-        Self { image, listed: !remembered.is_empty(), tags: remembered, unannounced: BTreeSet::new() }
+        let listed = !remembered.is_empty();
+        Self { image, listed, tags: remembered, unannounced: BTreeSet::new(), doubted: false }
     }
 
     /// The image that these are the tags of.
@@ -76,6 +81,9 @@ impl KnownTags {
     }
 
     /// A full list: it replaces what is known. Tags in `confirmed` were seen by a newer request than the list.
+    ///
+    /// A list that lacks more than half of what is known may be a registry's mistake (an index that is rebuilt, a page
+    /// that is missing): nothing is forgotten by it, unless the list before it was such a one too.
     pub(crate) fn list(&mut self, mut listed: Vec<Tag>, confirmed: &BTreeSet<Tag>, change: &mut Change) {
         listed.extend(confirmed.iter().cloned());
         listed.sort_unstable();
@@ -84,7 +92,15 @@ impl KnownTags {
             tags.iter().filter(|tag| sorted.binary_search(tag).is_err()).cloned().collect()
         };
         let added = missing_from(&self.tags, &listed);
-        change.removed.extend(missing_from(&listed, &self.tags));
+        let removed = missing_from(&listed, &self.tags);
+        self.doubted = removed.len() > self.tags.len() / 2 && !self.doubted;
+        if self.doubted {
+            change.doubted = removed.len();
+            listed.extend(removed);
+            listed.sort_unstable();
+        } else {
+            change.removed.extend(removed);
+        }
         change.missed = std::mem::take(&mut self.unannounced).len();
         if self.listed {
             self.unannounced = added.iter().filter(|tag| !confirmed.contains(tag)).cloned().collect();
@@ -117,7 +133,10 @@ mod tests {
         assert_eq!(change.added, tags(&["1.2.0"]));
         let mut change = Change::default();
         known.list(tags(&["1.1.0", "1.3.0"]), &BTreeSet::from_iter(tags(&["1.2.0"])), &mut change);
-        assert_eq!(change, Change { added: tags(&["1.3.0"]), removed: tags(&["1.0.0"]), missed: 0 });
+        assert_eq!(
+            change,
+            Change { added: tags(&["1.3.0"]), removed: tags(&["1.0.0"]), ..Change::default() }
+        );
         assert_eq!(known.len(), 3);
     }
 
@@ -133,6 +152,24 @@ mod tests {
         let mut change = Change::default();
         known.list(tags(&["1.0.0", "1.1.0", "1.2.0"]), &none, &mut change);
         assert_eq!(change.missed, 0, "and is counted once");
+    }
+
+    #[test]
+    fn a_list_that_lacks_most_tags_is_believed_when_the_next_one_does_too() {
+        let list = |known: &mut KnownTags, texts: &[&str]| {
+            let mut change = Change::default();
+            known.list(tags(texts), &BTreeSet::new(), &mut change);
+            (change.added.len(), change.removed.len(), change.doubted)
+        };
+        let mut known = known(&["1.0.0", "1.1.0", "1.2.0"]);
+        assert_eq!(list(&mut known, &[]), (0, 0, 3), "an empty list forgets nothing");
+        assert_eq!(list(&mut known, &["1.0.0", "1.1.0", "1.2.0"]), (0, 0, 0), "the tags are back");
+        assert_eq!(list(&mut known, &["1.0.0", "1.3.0"]), (1, 0, 2), "what is new counts at once");
+        assert_eq!(known.len(), 4);
+        assert_eq!(list(&mut known, &["1.0.0", "1.3.0"]), (0, 2, 0), "seen twice");
+        assert_eq!(list(&mut known, &["1.3.0"]), (0, 1, 0), "half is no more than half");
+        assert_eq!(list(&mut known, &[]), (0, 0, 1), "each loss is doubted anew");
+        assert_eq!(list(&mut known, &[]), (0, 1, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use windlass_model::message::{ChangeNotice, CommitNotice};
 use windlass_model::{ObjectKey, Spec};
 use windlass_store::{AuditEntry, AuditKind, Commit, Intent, LedgerWrite, Record};
 
+use crate::agreements::NewAgreement;
 use crate::lanes;
 use crate::notices;
 
@@ -35,6 +36,8 @@ pub(crate) struct LandingCommit {
     pub(crate) id: String,
     pub(crate) changes: Vec<ChangeNotice>,
     pub(crate) events: BTreeSet<String>,
+    #[serde(default)]
+    pub(crate) agreements: Vec<NewAgreement>,
 }
 
 impl Landing {
@@ -65,6 +68,7 @@ impl Landing {
                 at,
                 summary: changes.clone(),
             }));
+            record.ledger.extend(commit.agreements.iter().map(|new| new.write(&commit.automation, at)));
             record.audit.push(AuditEntry {
                 at,
                 kind: AuditKind::Committed,

@@ -1,17 +1,20 @@
 //! One lane at work: takes a batch, repeats rounds until the branch holds still, and answers each request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use windlass_git::{CommitId, GitError, Limits, Mirror, Remote, Retry};
-use windlass_model::{ObjectKey, Spec};
+use windlass_model::ObjectKey;
 
 use crate::access;
+use crate::adopted::Adopted;
+use crate::agreements::Agreements;
 use crate::board::Severity;
-use crate::lanes::{self, Cause, LaneFailure, LaneKey, Request, Target};
+use crate::lanes::{self, Cause, LaneFailure, LaneKey, Request, Standing, Target};
 use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
 use crate::work::Shared;
@@ -30,22 +33,37 @@ pub(crate) struct Lane {
     pub(crate) unsettled: bool,
     /// Where the branch was last seen.
     pub(crate) tip: Option<CommitId>,
+    /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
+    pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
     connection: Option<Connection>,
+    /// Causes that no commit names yet, because the tries for them failed: whoever asks next, the commit names them.
+    owed: Causes,
+    pause: Option<Pause>,
 }
+
+/// The Git server asked to be left alone. Another configuration may mean another server, so it ends the pause.
+struct Pause {
+    until: Instant,
+    failure: LaneFailure,
+    spec: Arc<Adopted>,
+}
+
+/// Why each automation is asked for.
+pub(crate) type Causes = BTreeMap<ObjectKey, BTreeSet<Cause>>;
 
 /// What a batch asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub(crate) spec: &'a Arc<Spec>,
+    pub(crate) spec: &'a Arc<Adopted>,
     /// In the order in which they commit.
     pub(crate) targets: &'a [Target],
     /// Why each is asked for.
-    pub(crate) causes: &'a BTreeMap<ObjectKey, Vec<Cause>>,
+    pub(crate) causes: &'a Causes,
 }
 
 /// The mirror, and what it was connected by: a changed secret connects anew.
 struct Connection {
-    spec: Arc<Spec>,
+    spec: Arc<Adopted>,
     mirror: Mirror,
 }
 
@@ -58,32 +76,52 @@ pub(crate) enum Round {
     Settled(Answers),
     /// Somebody else moved the branch.
     Raced,
-    /// The server refused the push.
+    /// The server refused the push, or nobody knows what became of it.
     Refused(LaneFailure),
 }
 
 impl Lane {
     /// A lane that has not connected yet.
     pub(crate) fn new(shared: Arc<Shared>, key: LaneKey) -> Self {
-        Self { shared, key, index: MarkerIndex::default(), unsettled: true, tip: None, connection: None }
+        let index = MarkerIndex::default();
+        Self {
+            shared,
+            key,
+            index,
+            unsettled: true,
+            tip: None,
+            agreements: BTreeMap::new(),
+            connection: None,
+            owed: Causes::new(),
+            pause: None,
+        }
     }
 
     /// Brings every automation of the batch up to date, and answers each request.
     pub(crate) async fn land(&mut self, batch: Vec<Request>) {
         let spec = self.shared.spec();
-        let mut causes: BTreeMap<ObjectKey, Vec<Cause>> = BTreeMap::new();
-        for request in &batch {
-            causes.entry(request.automation.clone()).or_default().extend(request.causes.iter().cloned());
+        let mut causes = Causes::new();
+        for Request { automation, causes: new, .. } in &batch {
+            let owed = self.owed.remove(automation).unwrap_or_default();
+            causes.entry(automation.clone()).or_default().extend(owed.into_iter().chain(new.iter().cloned()));
         }
-        let resolve = |key: &ObjectKey| Target::resolve(&spec, spec.automations.get(key)?).ok();
-        // A configuration that changed while the request waited may have moved the automation to another lane.
-        let targets: Vec<Target> =
-            causes.keys().filter_map(resolve).filter(|t| t.lane() == self.key).collect();
+        // A configuration that changed while the request waited may have suspended the automation, or moved it to
+        // another lane.
+        let mine = |automation: &ObjectKey| match Target::resolve(&spec, automation) {
+            Standing::Active(target) if target.lane() == self.key => Some(target),
+            Standing::Active(_) | Standing::Idle => None,
+        };
+        let targets: Vec<Target> = causes.keys().filter_map(mine).collect();
+        let resumed = |automation: &ObjectKey| self.shared.lanes.takes_resumed(automation);
+        self.agreements.retain(|automation, _| !(causes.contains_key(automation) && resumed(automation)));
         let answers = self.land_all(Job { spec: &spec, targets: &targets, causes: &causes }).await;
         for target in &targets {
-            if let Some(Err(failure)) = answers.get(&target.automation.meta.key) {
-                let object = lanes::object(&target.automation.meta.key);
+            let automation = &target.automation.meta.key;
+            if let Some(Err(failure)) = answers.get(automation) {
+                let object = lanes::object(automation);
+                self.shared.lanes.forget_written(automation);
                 self.shared.failing(&object, failure.reason.clone(), failure.severity).await;
+                self.owed.extend(causes.remove_entry(automation));
             }
         }
         for request in batch {
@@ -108,9 +146,17 @@ impl Lane {
     /// All together first; where the server refuses the push, one by one, so that one bad automation does not stop
     /// the others.
     async fn land_all(&mut self, job: Job<'_>) -> Answers {
+        if let Some(failure) = self.paused(job.spec) {
+            return all(job.targets, &failure);
+        }
         match self.land_some(job).await {
             Ok(answers) => answers,
             Err(failure) if job.targets.len() == 1 || failure.severity == Severity::Passing => {
+                self.pause = failure.pause.map(|pause| Pause {
+                    until: Instant::now() + pause,
+                    failure: failure.clone(),
+                    spec: job.spec.clone(),
+                });
                 all(job.targets, &failure)
             }
             Err(_) => {
@@ -123,6 +169,13 @@ impl Lane {
                 answers
             }
         }
+    }
+
+    /// Why the server is not asked at present.
+    fn paused(&self, spec: &Arc<Adopted>) -> Option<LaneFailure> {
+        let pause = self.pause.as_ref().filter(|pause| Arc::ptr_eq(&pause.spec, spec))?;
+        let left = pause.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        Some(LaneFailure { pause: Some(left), ..pause.failure.clone() })
     }
 
     /// Rounds until the branch holds still.
@@ -146,7 +199,7 @@ impl Lane {
             }
         }
         let reason = format!("branch {} was moved by others {MAX_RACES} times in a row", self.key.branch);
-        Err(LaneFailure { reason, severity: Severity::Passing })
+        Err(LaneFailure::passing(reason))
     }
 
     async fn round(&mut self, job: Job<'_>) -> Result<Round, GitError> {
@@ -154,7 +207,7 @@ impl Lane {
         let mut connection = match self.connect(job.spec, first).await {
             Ok(connection) => connection,
             Err(Connect::Config(reason)) => {
-                return Ok(Round::Refused(LaneFailure { reason, severity: Severity::Lasting }));
+                return Ok(Round::Refused(LaneFailure::lasting(reason)));
             }
             Err(Connect::Git(error)) => return Err(error),
         };
@@ -164,7 +217,7 @@ impl Lane {
     }
 
     /// Connects, or connects anew where the repository or the configuration changed.
-    async fn connect(&mut self, spec: &Arc<Spec>, target: &Target) -> Result<Connection, Connect> {
+    async fn connect(&mut self, spec: &Arc<Adopted>, target: &Target) -> Result<Connection, Connect> {
         if let Some(connection) = self.connection.take() {
             if Arc::ptr_eq(&connection.spec, spec) {
                 return Ok(connection);
@@ -201,16 +254,17 @@ pub(crate) fn all(targets: &[Target], failure: &LaneFailure) -> Answers {
     targets.iter().map(|target| (target.automation.meta.key.clone(), Err(failure.clone()))).collect()
 }
 
-fn git_failure(error: &GitError) -> LaneFailure {
-    let severity = match error.retry() {
-        Retry::Now | Retry::Backoff | Retry::After(_) => Severity::Passing,
-        Retry::OnChange => Severity::Lasting,
-    };
-    LaneFailure { reason: describe(error), severity }
+pub(crate) fn git_failure(error: &GitError) -> LaneFailure {
+    let reason = describe(error);
+    match error.retry() {
+        Retry::Now | Retry::Backoff => LaneFailure::passing(reason),
+        Retry::After(pause) => LaneFailure { pause: Some(pause), ..LaneFailure::passing(reason) },
+        Retry::OnChange => LaneFailure::lasting(reason),
+    }
 }
 
 fn moved_away() -> LaneFailure {
-    LaneFailure { reason: "the configuration changed meanwhile".to_owned(), severity: Severity::Passing }
+    LaneFailure::passing("the configuration changed meanwhile".to_owned())
 }
 
 /// The error with its causes, each once.

@@ -1,16 +1,18 @@
 //! Lanes: one writer for each (repository, branch). What arrives while a push is in flight goes together into the
 //! next one; nothing waits for a timer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_model::resource::{GitRepository, ImageUpdateAutomation, Resource};
-use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef, Spec};
+use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef};
 
+use crate::adopted::Adopted;
 use crate::board::Severity;
 use crate::lane::Lane;
 use crate::work::Shared;
@@ -23,6 +25,7 @@ const DEFAULT_BRANCH: &str = "master";
 pub(crate) struct Lanes {
     senders: Mutex<HashMap<LaneKey, mpsc::UnboundedSender<Request>>>,
     written: Mutex<HashMap<ObjectKey, BTreeMap<ObjectKey, ImageRef>>>,
+    resumed: Mutex<HashSet<ObjectKey>>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -45,7 +48,7 @@ pub(crate) struct Request {
 }
 
 /// Why an automation is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cause {
     /// The policy whose choice changed.
     pub(crate) policy: ObjectKey,
@@ -60,6 +63,20 @@ pub(crate) struct Cause {
 pub(crate) struct LaneFailure {
     pub(crate) reason: String,
     pub(crate) severity: Severity,
+    /// How long the other side asked to be left alone.
+    pub(crate) pause: Option<Duration>,
+}
+
+impl LaneFailure {
+    /// It may pass by itself.
+    pub(crate) fn passing(reason: String) -> Self {
+        Self { reason, severity: Severity::Passing, pause: None }
+    }
+
+    /// Somebody has to act.
+    pub(crate) fn lasting(reason: String) -> Self {
+        Self { reason, severity: Severity::Lasting, pause: None }
+    }
 }
 
 /// An automation with everything that it refers to.
@@ -71,19 +88,29 @@ pub(crate) struct Target {
     pub(crate) push: String,
 }
 
+/// What a configuration has to say of an automation.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// It is to be brought up to date.
+    Active(Target),
+    /// It is removed, suspended or not ready, or its GitRepository is: there is nothing to do. The board shows which,
+    /// and a change of it brings a signal of its own.
+    Idle,
+}
+
 impl Target {
     /// Resolves an automation's references.
-    ///
-    /// # Errors
-    /// Which reference is dangling.
-    pub(crate) fn resolve(spec: &Spec, automation: &Arc<ImageUpdateAutomation>) -> Result<Self, String> {
-        let key = &automation.source;
-        let source =
-            spec.git_repositories.get(key).ok_or_else(|| format!("GitRepository {key} does not exist"))?;
+    pub(crate) fn resolve(spec: &Adopted, automation: &ObjectKey) -> Standing {
+        let active = |object: &ObjectRef, suspended: bool| !suspended && spec.why_not_ready(object).is_none();
+        let Some(automation) = spec.automations.get(automation) else { return Standing::Idle };
+        let Some(source) = spec.git_repositories.get(&automation.source) else { return Standing::Idle };
+        if !active(&automation.object_ref(), automation.suspend) || !active(&source.object_ref(), source.suspend) {
+            return Standing::Idle;
+        }
         let checkout = automation.checkout_branch.as_ref().or(source.branch.as_ref());
         let checkout = checkout.map_or(DEFAULT_BRANCH, String::as_str).to_owned();
         let push = automation.push_branch.clone().unwrap_or_else(|| checkout.clone());
-        Ok(Self { automation: automation.clone(), source: source.clone(), checkout, push })
+        Standing::Active(Self { automation: automation.clone(), source: source.clone(), checkout, push })
     }
 
     /// The lane that writes it.
@@ -95,7 +122,7 @@ impl Target {
 impl Lanes {
     /// No lane yet; each starts with its first request and ends with `cancel`.
     pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { senders: Mutex::default(), written: Mutex::default(), tasks: TaskTracker::new(), cancel }
+        Self { senders: Mutex::default(), written: Mutex::default(), resumed: Mutex::default(), tasks: TaskTracker::new(), cancel }
     }
 
     /// Brings an automation up to date; returns when its commit landed, or when none was needed.
@@ -105,33 +132,11 @@ impl Lanes {
         automation: ObjectKey,
         causes: Vec<Cause>,
     ) -> Result<(), LaneFailure> {
-        let spec = shared.spec();
-        let Some(resource) = spec.automations.get(&automation) else { return Ok(()) };
-        let object = resource.object_ref();
-        if resource.suspend || shared.not_ready(&object) {
-            return Ok(());
-        }
-        let target = match Target::resolve(&spec, resource) {
-            Ok(target) if target.source.suspend => return Ok(()),
-            Ok(target) if shared.not_ready(&target.source.object_ref()) => {
-                let reason = format!("GitRepository {} is not ready", target.source.meta.key);
-                shared.failing(&object, reason.clone(), Severity::Lasting).await;
-                return Err(LaneFailure { reason, severity: Severity::Lasting });
-            }
-            Ok(target) => target,
-            Err(reason) => {
-                shared.failing(&object, reason.clone(), Severity::Lasting).await;
-                return Err(LaneFailure { reason, severity: Severity::Lasting });
-            }
-        };
+        let Standing::Active(target) = Target::resolve(&shared.spec(), &automation) else { return Ok(()) };
         let (reply, answer) = oneshot::channel();
         self.send(shared, target.lane(), Request { automation, causes, reply });
-        answer.await.unwrap_or_else(|_| {
-            Err(LaneFailure {
-                reason: "the process is shutting down".to_owned(),
-                severity: Severity::Passing,
-            })
-        })
+        let ended = || if self.cancel.is_cancelled() { "the process is shutting down" } else { "the lane panicked" };
+        answer.await.unwrap_or_else(|_| Err(LaneFailure::passing(ended().to_owned())))
     }
 
     /// Whether the automation has already brought this choice of the policy to Git, in this process.
@@ -144,10 +149,34 @@ impl Lanes {
         self.written().insert(automation.clone(), choices);
     }
 
-    /// The configuration changed: what was written counts no longer, and lanes of removed repositories end.
-    pub(crate) fn reconfigure(&self, spec: &Spec) {
+    /// A person lifted holds of this automation: its agreements are to be read again.
+    pub(crate) fn resume(&self, automation: &ObjectKey) {
+        self.resumed().insert(automation.clone());
+    }
+
+    /// Whether a person lifted holds since the last time that this was asked.
+    pub(crate) fn takes_resumed(&self, automation: &ObjectKey) -> bool {
+        self.resumed().remove(automation)
+    }
+
+    fn resumed(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody knows what the branch holds of this automation.
+    pub(crate) fn forget_written(&self, automation: &ObjectKey) {
+        self.written().remove(automation);
+    }
+
+    /// The configuration changed: what was written counts no longer, and lanes that nothing writes to end.
+    pub(crate) fn reconfigure(&self, spec: &Adopted) {
         self.written().clear();
-        self.senders().retain(|lane, _| spec.git_repositories.contains_key(&lane.source));
+        let lane = |automation| match Target::resolve(spec, automation) {
+            Standing::Active(target) => Some(target.lane()),
+            Standing::Idle => None,
+        };
+        let used: HashSet<LaneKey> = spec.automations.keys().filter_map(lane).collect();
+        self.senders().retain(|lane, _| used.contains(lane));
     }
 
     /// Waits until every lane has finished what it was doing. Call it after cancelling.
@@ -159,12 +188,16 @@ impl Lanes {
 
     fn send(&self, shared: &Arc<Shared>, key: LaneKey, request: Request) {
         let mut senders = self.senders();
+        if senders.get(&key).is_some_and(mpsc::UnboundedSender::is_closed) && !self.cancel.is_cancelled() {
+            tracing::error!(source = %key.source, branch = %key.branch, "a lane panicked and starts anew; please report this");
+            senders.remove(&key);
+        }
         let sender = senders.entry(key.clone()).or_insert_with(|| {
             let (sender, receiver) = mpsc::unbounded_channel();
             self.tasks.spawn(drive(Lane::new(shared.clone(), key), receiver, self.cancel.clone()));
             sender
         });
-        // A lane ends only on shutdown; the request's reply is then dropped, which its sender sees.
+        // Should the lane end just now, the request's reply is dropped, which its sender sees.
         drop(sender.send(request));
     }
 

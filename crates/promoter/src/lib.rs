@@ -4,6 +4,8 @@
 //! `policy`'s; and it never receives from the outside: that is the watcher's. Everything reaches it through the queue.
 
 mod access;
+mod adopted;
+mod agreements;
 mod board;
 mod choices;
 mod commit_text;
@@ -13,15 +15,18 @@ mod known;
 mod landing;
 mod lane;
 mod lanes;
+mod look;
 mod markers;
 mod metrics;
 mod notices;
 mod outbox;
 mod round;
+mod rules;
+mod settle;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +34,7 @@ use windlass_git::ClientPool;
 use windlass_model::resource::Resource;
 use windlass_model::signal::RescanReason;
 use windlass_model::status::ObjectStatus;
-use windlass_model::{Clock, Hint, Kind, ObjectRef, Signal, Spec, load};
+use windlass_model::{Clock, Hint, Kind, ObjectRef, Signal, Spec};
 use windlass_notify::Sender;
 use windlass_registry::Pool;
 use windlass_store::{Health, Store, StoreError};
@@ -62,7 +67,6 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Promoter {
     shared: Arc<Shared>,
-    cancel: CancellationToken,
 }
 
 impl Promoter {
@@ -76,24 +80,24 @@ impl Promoter {
             git_clients: ClientPool::default(),
             sender,
             metrics,
-            spec,
+            offered: spec,
+            adopted: RwLock::default(),
+            lanes: Lanes::new(cancel.clone()),
+            cancel,
             mirrors,
             board: Board::default(),
             images: images::Images::default(),
             choices: choices::Choices::default(),
-            lanes: Lanes::new(cancel.clone()),
-            not_ready: RwLock::default(),
         });
-        let promoter = Self { shared, cancel };
-        promoter.adopt();
+        let promoter = Self { shared };
         promoter.remember().await?;
         Ok(promoter)
     }
 
     /// Runs until the token given to [`Self::start`] is cancelled, then finishes what is in flight.
     pub async fn run(&self) {
-        let dispatch = work::dispatch(self.shared.clone(), self.cancel.clone());
-        let deliver = outbox::deliver(self.shared.clone(), self.cancel.clone());
+        let dispatch = work::dispatch(self.shared.clone());
+        let deliver = outbox::deliver(self.shared.clone());
         tokio::join!(dispatch, deliver, self.follow_configuration());
         self.shared.lanes.drained().await;
     }
@@ -108,34 +112,29 @@ impl Promoter {
         self.shared.board.all_tried()
     }
 
+    /// Adopts each configuration even where no work asks for it, tells people of what it broke or mended, and looks
+    /// again at everything that waits or fails, since the change may have mended it.
     async fn follow_configuration(&self) {
-        let mut spec = self.shared.spec.clone();
-        spec.mark_unchanged();
+        let shared = &self.shared;
+        let mut offered = shared.offered.clone();
+        offered.mark_unchanged();
+        shared.spec();
         loop {
-            tokio::select! {
-                () = self.cancel.cancelled() => return,
-                changed = spec.changed() => if changed.is_err() { return },
+            for (object, kind, message) in shared.board.news_of_configuration() {
+                shared.tell(&object, kind, &message).await;
             }
-            let waiting = self.shared.board.not_ready();
-            self.adopt();
-            let spec = self.shared.spec();
+            tokio::select! {
+                () = shared.cancel.cancelled() => return,
+                changed = offered.changed() => if changed.is_err() { return },
+            }
+            let spec = shared.spec();
+            let waiting = shared.board.not_ready();
             let signals =
                 waiting.iter().flat_map(|object| signals_for(&spec, object, RescanReason::Configuration));
-            if let Err(error) = self.shared.store.signal(signals.collect(), "configuration").await {
+            if let Err(error) = shared.store.signal(signals.collect(), "configuration").await {
                 tracing::error!(%error, "resources that a new configuration may have mended were not queued");
             }
         }
-    }
-
-    /// Makes the present configuration the one that is worked with.
-    fn adopt(&self) {
-        let spec = self.shared.spec();
-        let not_ready = load::readiness(&spec);
-        self.shared.board.adopt(&spec, &not_ready, self.shared.now());
-        *self.shared.not_ready.write().unwrap_or_else(PoisonError::into_inner) = not_ready;
-        self.shared.images.retain(|key| spec.image_repositories.contains_key(key));
-        self.shared.choices.retain(|key| spec.image_policies.contains_key(key));
-        self.shared.lanes.reconfigure(&spec);
     }
 
     async fn remember(&self) -> Result<(), StoreError> {

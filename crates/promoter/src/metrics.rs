@@ -1,8 +1,9 @@
 //! The promoter's metrics. Label values come from exhaustive enums.
 
+use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -30,7 +31,7 @@ struct PushLabels {
 }
 
 /// How a push ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PushResult {
     /// The branch contains the commit.
     Landed,
@@ -51,7 +52,7 @@ struct RunLabels {
 }
 
 /// How one piece of work ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum RunResult {
     /// Acknowledged.
     Done,
@@ -65,7 +66,7 @@ struct NoticeLabels {
 }
 
 /// How one delivery of a notice ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum NoticeResult {
     /// Accepted by the other side.
     Sent,
@@ -74,6 +75,48 @@ pub(crate) enum NoticeResult {
     /// Refused for good.
     Rejected,
 }
+
+impl PushResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            PushResult::Landed => "landed",
+            PushResult::Moved => "moved",
+            PushResult::Rejected => "rejected",
+            PushResult::Unknown => "unknown",
+            PushResult::Failed => "failed",
+        }
+    }
+}
+
+impl RunResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            RunResult::Done => "done",
+            RunResult::Retried => "retried",
+        }
+    }
+}
+
+impl NoticeResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            NoticeResult::Sent => "sent",
+            NoticeResult::Retried => "retried",
+            NoticeResult::Rejected => "rejected",
+        }
+    }
+}
+
+macro_rules! label {
+    ($($outcome:ident),*) => {$(
+        impl EncodeLabelValue for $outcome {
+            fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), fmt::Error> {
+                EncodeLabelValue::encode(&self.as_str(), encoder)
+            }
+        }
+    )*};
+}
+label!(PushResult, RunResult, NoticeResult);
 
 impl Metrics {
     /// Registers the metrics; their names are complete, so the registry must have no prefix of its own.

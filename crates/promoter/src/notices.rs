@@ -29,6 +29,14 @@ pub(crate) fn committed(
     addressed(spec, &notice)
 }
 
+/// A person's value stays. `what` tells one hold from another.
+pub(crate) fn held(spec: &Spec, object: &ObjectRef, what: &str, text: &str, at: Timestamp) -> Vec<NewNotice> {
+    let id = hex::encode(&Sha256::digest(format!("{object} {what}"))[..12]);
+    let kind = NoticeKind::Held;
+    let notice = Notice { id, kind, object: object.clone(), at, commit: None, summary: text.to_owned() };
+    addressed(spec, &notice)
+}
+
 /// A failure began or ended. The state is recorded with the notices, so that a restart does not tell it again.
 pub(crate) fn episode(
     spec: &Spec,

@@ -1,17 +1,20 @@
 //! Delivering notices: from the outbox to Slack and the others, retried until they are taken or refused. Never in the
 //! way of a promotion: it runs beside the dispatcher and shares nothing with it but the store.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::task::{JoinError, JoinSet};
+use windlass_model::resource::Resource as _;
+use windlass_model::{Kind, ObjectKey, ObjectRef};
 use windlass_notify::DeliveryError;
 use windlass_store::{Outgoing, StoreError};
 
+use crate::board::Severity;
 use crate::metrics::NoticeResult;
-use crate::work::Shared;
+use crate::work::{STORE_PAUSE, Shared};
 
 /// Deliveries under way at once: one service that hangs must not hold the others up.
 const MAX_SENDING: usize = 8;
@@ -19,93 +22,172 @@ const MAX_SENDING: usize = 8;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Retries are never further apart than this.
 const LAST_RETRY: Duration = Duration::from_mins(5);
+/// After a failure, the other notices of a Notifier wait as long as the service asks, and at most this long where it
+/// asks for nothing: the service is likely to fail for them too, and others need the places.
+const OWN_PAUSE: Duration = Duration::from_secs(10);
 /// How long to wait where the store says nothing of a next notice.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// Delivers until `cancel`. What is not delivered stays in the outbox. A notice is taken only when it is sent at once,
-/// so that a crash leaves no doubt about any other.
-pub(crate) async fn deliver(shared: Arc<Shared>, cancel: CancellationToken) {
+/// Delivers until the process is to end. What is not delivered stays in the outbox. A notice is taken only when it is
+/// sent at once, so that a crash leaves no doubt about any other.
+pub(crate) async fn deliver(shared: Arc<Shared>) {
     let mut changed = shared.store.outbox_changed();
     let mut sending: JoinSet<()> = JoinSet::new();
-    while !cancel.is_cancelled() {
+    let pauses = Arc::new(Pauses::default());
+    while !shared.cancel.is_cancelled() {
         changed.mark_unchanged();
-        let free = MAX_SENDING - sending.len();
-        let due = if free == 0 { Ok(Vec::new()) } else { shared.store.outbox_due(free, shared.now()).await };
-        match due {
-            Ok(due) => due.into_iter().for_each(|outgoing| send(&shared, outgoing, &mut sending)),
-            Err(error) => tracing::error!(%error, "the outbox could not be read"),
-        }
-        let next = match shared.store.outbox_next_due().await {
+        let pause = match send_due(&shared, &pauses, &mut sending).await {
             Ok(Some(due)) if sending.len() < MAX_SENDING => {
                 Duration::try_from(due.duration_since(shared.now())).unwrap_or_default().min(IDLE)
             }
-            _ => IDLE,
+            Ok(_) => IDLE,
+            Err(error) => {
+                tracing::error!(%error, "the outbox could not be read; trying again");
+                STORE_PAUSE
+            }
         };
         tokio::select! {
-            () = cancel.cancelled() => {}
+            () = shared.cancel.cancelled() => {}
             _ = changed.changed(), if sending.len() < MAX_SENDING => {}
-            Some(_) = sending.join_next() => {}
-            () = tokio::time::sleep(next) => {}
+            Some(sent) = sending.join_next() => report_panic(sent),
+            () = tokio::time::sleep(pause) => {}
         }
     }
-    while sending.join_next().await.is_some() {}
+    while let Some(sent) = sending.join_next().await {
+        report_panic(sent);
+    }
 }
 
-fn send(shared: &Arc<Shared>, outgoing: Outgoing, sending: &mut JoinSet<()>) {
-    let shared = shared.clone();
-    sending.spawn(async move {
-        if let Err(error) = deliver_one(&shared, &outgoing).await {
-            tracing::error!(notice = %outgoing.id, %error, "the outcome of a notice could not be recorded");
-        }
-    });
+/// Starts to send what is due. Returns when the next notice is.
+async fn send_due(
+    shared: &Arc<Shared>,
+    pauses: &Arc<Pauses>,
+    sending: &mut JoinSet<()>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let free = MAX_SENDING.saturating_sub(sending.len());
+    let due = if free == 0 { Vec::new() } else { shared.store.outbox_due(free, shared.now()).await? };
+    for outgoing in due {
+        let (shared, pauses) = (shared.clone(), pauses.clone());
+        sending.spawn(async move {
+            if let Err(error) = deliver_one(&shared, &pauses, &outgoing).await {
+                tracing::error!(notice = %outgoing.id, %error, "the outcome of a notice could not be recorded; it is sent again after a restart");
+            }
+        });
+    }
+    shared.store.outbox_next_due().await
 }
 
-async fn deliver_one(shared: &Shared, outgoing: &Outgoing) -> Result<(), StoreError> {
-    let spec = shared.spec();
+fn report_panic(sent: Result<(), JoinError>) {
+    if let Err(error) = sent {
+        tracing::error!(%error, "a delivery panicked, and its notice is sent again after a restart; please report this");
+    }
+}
+
+/// Until when each Notifier that failed is left alone.
+#[derive(Debug, Default)]
+struct Pauses(Mutex<HashMap<ObjectKey, Timestamp>>);
+
+impl Pauses {
+    fn until(&self, notifier: &ObjectKey, now: Timestamp) -> Option<Timestamp> {
+        let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.get(notifier).copied().filter(|until| *until > now)
+    }
+
+    fn begin(&self, notifier: &ObjectKey, until: Timestamp, now: Timestamp) {
+        let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.retain(|_, until| *until > now);
+        let pause = pauses.entry(notifier.clone()).or_insert(until);
+        *pause = until.max(*pause);
+    }
+}
+
+async fn deliver_one(shared: &Shared, pauses: &Pauses, outgoing: &Outgoing) -> Result<(), StoreError> {
+    let (spec, now) = (shared.spec(), shared.now());
     let Some(notifier) = spec.notifiers.get(&outgoing.notifier) else {
         return reject(shared, outgoing, "its Notifier is configured no more").await;
     };
-    let Some(secret) = spec.secret(&notifier.meta.key.namespace, notifier.target.secret()) else {
-        let missing = format!("Secret {} of its Notifier does not exist", notifier.target.secret());
-        return put_back(shared, outgoing, None, &missing, false).await;
+    let secret = spec.secret(&notifier.meta.key.namespace, notifier.target.secret());
+    let (Some(secret), None, false) = (secret, spec.why_not_ready(&notifier.object_ref()), notifier.suspend)
+    else {
+        return postpone(shared, outgoing, after(now, LAST_RETRY), "its Notifier is suspended or not ready").await;
     };
+    if let Some(until) = pauses.until(&outgoing.notifier, now) {
+        return postpone(shared, outgoing, until, "the service failed a moment ago").await;
+    }
     if outgoing.repeat {
         shared.metrics.notice_repeat();
     }
     match shared.sender.deliver(&outgoing.notice, &notifier.target, secret, outgoing.repeat).await {
         Ok(()) => {
             shared.metrics.notice(NoticeResult::Sent);
-            shared.store.outbox_sent(&outgoing.id, shared.now()).await
+            show(shared, &outgoing.notifier, None);
+            let sent = || shared.store.outbox_sent(&outgoing.id, shared.now());
+            shared.persist("that a notice was sent", sent).await
         }
-        Err(DeliveryError::Retry { after, reason }) => {
-            put_back(shared, outgoing, after, &reason, false).await
+        Err(DeliveryError::Retry { after: asked, reason }) => {
+            let pause = asked.unwrap_or(OWN_PAUSE.min(backoff(outgoing)));
+            pauses.begin(&outgoing.notifier, after(shared.now(), pause), shared.now());
+            put_back(shared, outgoing, asked, &reason, false).await
         }
-        Err(DeliveryError::Unknown { reason }) => put_back(shared, outgoing, None, &reason, true).await,
+        Err(DeliveryError::Unknown { reason }) => {
+            let pause = OWN_PAUSE.min(backoff(outgoing));
+            pauses.begin(&outgoing.notifier, after(shared.now(), pause), shared.now());
+            put_back(shared, outgoing, None, &reason, true).await
+        }
         Err(DeliveryError::Rejected { reason }) => reject(shared, outgoing, &reason).await,
     }
+}
+
+fn backoff(outgoing: &Outgoing) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << outgoing.attempts.min(9)).min(LAST_RETRY)
+}
+
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    now.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+/// Nothing was sent.
+async fn postpone(
+    shared: &Shared,
+    outgoing: &Outgoing,
+    until: Timestamp,
+    why: &str,
+) -> Result<(), StoreError> {
+    tracing::debug!(notice = %outgoing.id, notifier = %outgoing.notifier, why, "a notice waits");
+    shared.persist("that a notice waits", || shared.store.outbox_retry(&outgoing.id, until, why)).await
 }
 
 async fn put_back(
     shared: &Shared,
     outgoing: &Outgoing,
-    after: Option<Duration>,
+    asked: Option<Duration>,
     reason: &str,
     may_have_arrived: bool,
 ) -> Result<(), StoreError> {
     tracing::warn!(notice = %outgoing.id, notifier = %outgoing.notifier, %reason, "a notice was not delivered; it is tried again");
     shared.metrics.notice(NoticeResult::Retried);
-    let backoff = FIRST_RETRY.saturating_mul(1 << outgoing.attempts.min(9)).min(LAST_RETRY);
-    let delay =
-        SignedDuration::try_from(after.unwrap_or_default().max(backoff)).unwrap_or(SignedDuration::MAX);
-    let at = shared.now().checked_add(delay).unwrap_or(Timestamp::MAX);
+    show(shared, &outgoing.notifier, Some(format!("a notice was not delivered, and is tried again: {reason}")));
+    let at = after(shared.now(), asked.unwrap_or_default().max(backoff(outgoing)));
     if may_have_arrived {
-        return shared.store.outbox_unknown(&outgoing.id, at, reason).await;
+        let unknown = || shared.store.outbox_unknown(&outgoing.id, at, reason);
+        return shared.persist("that a notice may have arrived", unknown).await;
     }
-    shared.store.outbox_retry(&outgoing.id, at, reason).await
+    shared.persist("that a notice is tried again", || shared.store.outbox_retry(&outgoing.id, at, reason)).await
 }
 
 async fn reject(shared: &Shared, outgoing: &Outgoing, reason: &str) -> Result<(), StoreError> {
     tracing::error!(notice = %outgoing.id, notifier = %outgoing.notifier, %reason, "a notice was refused");
     shared.metrics.notice(NoticeResult::Rejected);
-    shared.store.outbox_failed(&outgoing.id, reason).await
+    show(shared, &outgoing.notifier, Some(format!("a notice was refused: {reason}")));
+    shared.persist("that a notice was refused", || shared.store.outbox_failed(&outgoing.id, reason)).await
+}
+
+/// Shows how a Notifier fares. Nobody is told of it: it may be the very one that would have to tell.
+fn show(shared: &Shared, notifier: &ObjectKey, failure: Option<String>) {
+    let (object, now) = (ObjectRef::new(Kind::Notifier, notifier.clone()), shared.now());
+    let _untold = match failure {
+        None => shared.board.ready(&object, "the last notice was delivered".to_owned(), now, |_| {}),
+        Some(why) => shared.board.failing(&object, why, Severity::Passing, now),
+    };
 }

@@ -1,16 +1,18 @@
 //! One round of a lane: observe the branch, draft and commit for each automation, push by compare-and-swap, confirm,
 //! record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use windlass_git::{CommitId, CommitText, GitError, Identity, Mirror, Prepared, PushOutcome, PushRequest};
-use windlass_model::{ImageRef, ObjectKey, Spec};
+use windlass_model::{ObjectKey, Spec};
+use windlass_store::Record;
 
+use crate::agreements::{Agreements, Hold, NewAgreement};
 use crate::board::Severity;
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
-use crate::landing::{self, Landing, LandingCommit};
-use crate::lane::{Answers, Job, Lane, Round, all};
+use crate::landing::{Landing, LandingCommit};
+use crate::lane::{Answers, Job, Lane, Round, all, git_failure};
 use crate::lanes::{self, Cause, LaneFailure, Target};
 use crate::markers::Overlay;
 use crate::metrics::PushResult;
@@ -34,54 +36,80 @@ struct Made {
     prepared: Prepared,
 }
 
+/// What the automations of a batch came to, before anything is pushed.
+#[derive(Default)]
+struct Drafted {
+    made: Vec<Made>,
+    /// Automations that have nothing to write once those before them have landed: not settled before that.
+    idle: Vec<(ObjectKey, Draft)>,
+    failed: Answers,
+}
+
 impl Lane {
     /// One try. What is not an answer for each automation makes the lane start again, or fail.
     pub(crate) async fn round_on(&mut self, job: Job<'_>, mirror: &mut Mirror) -> Result<Round, GitError> {
         let head = match self.observe(mirror, job.targets).await? {
             Ok(head) => head,
-            Err(reason) => return Ok(Round::Refused(LaneFailure { reason, severity: Severity::Lasting })),
+            Err(reason) => return Ok(Round::Refused(LaneFailure::lasting(reason))),
         };
         self.tip = head.expected;
-        self.settle_intents(job.spec, mirror, head).await?;
-        let (made, mut answers) = self.make(job, mirror, head).await?;
-        let Some(last) = made.last() else { return Ok(Round::Settled(answers)) };
-        let landing = self.landing(&made, mirror);
-        if let Err(error) = self.shared.store.record(landing.intent(&self.lane_id())).await {
-            return Ok(Round::Settled(all(job.targets, &store_failure(&error))));
+        self.settle_intents(job.spec, mirror, head.expected).await?;
+        let Drafted { made, idle, failed: mut answers } = self.make(job, mirror, head).await?;
+        if let Some(last) = made.last() {
+            let landing = self.landing(&made, mirror);
+            if let Err(error) = self.shared.store.record(landing.intent(&self.lane_id())).await {
+                return Ok(Round::Settled(all(job.targets, &store_failure(&error))));
+            }
+            let messages = match self.push(mirror, head, &last.prepared, &landing).await? {
+                Ok(messages) => messages,
+                Err(round) => return Ok(round),
+            };
+            let recorded = self.landed(job, &landing, &made, &messages).await;
+            answers.extend(made.into_iter().map(|made| (made.automation, recorded.clone())));
         }
-        let request = PushRequest {
-            branch: &self.key.branch,
-            expected_old: head.expected,
-            tip: &last.prepared,
-            rewrite: false,
-        };
+        for (automation, draft) in idle {
+            let settled = self.up_to_date(job.spec, &automation, draft).await;
+            answers.insert(automation, settled);
+        }
+        Ok(Round::Settled(answers))
+    }
+
+    /// Pushes, and sees to the intent where the commits did not land. The server's words, or how the round ends.
+    async fn push(
+        &mut self,
+        mirror: &mut Mirror,
+        head: Head,
+        tip: &Prepared,
+        landing: &Landing,
+    ) -> Result<Result<Vec<String>, Round>, GitError> {
+        let branch = self.key.branch.clone();
+        let request = PushRequest { branch: &branch, expected_old: head.expected, tip, rewrite: false };
         match mirror.push(request).await {
             Ok(PushOutcome::Landed { messages }) => {
-                self.tip = Some(last.prepared.id());
-                let recorded = self.landed(job, &landing, &made, &messages).await;
-                answers.extend(made.iter().map(|made| (made.automation.clone(), recorded.clone())));
-                Ok(Round::Settled(answers))
+                self.tip = Some(tip.id());
+                Ok(Ok(messages))
             }
             Ok(PushOutcome::Moved { .. }) => {
-                self.withdraw(&landing).await;
-                Ok(Round::Raced)
+                self.withdraw(landing).await;
+                Ok(Err(Round::Raced))
             }
             Ok(PushOutcome::Rejected { reason, messages }) => {
-                self.withdraw(&landing).await;
+                self.withdraw(landing).await;
                 self.shared.metrics.push(PushResult::Rejected);
                 let words =
                     if messages.is_empty() { String::new() } else { format!(": {}", messages.join("; ")) };
-                let reason =
-                    format!("the Git server refused the push to {}: {reason}{words}", self.key.branch);
-                Ok(Round::Refused(LaneFailure { reason, severity: Severity::Lasting }))
+                let reason = format!("the Git server refused the push to {branch}: {reason}{words}");
+                Ok(Err(Round::Refused(LaneFailure::lasting(reason))))
             }
             Ok(PushOutcome::Unknown { error }) => {
                 self.unsettled = true;
                 self.shared.metrics.push(PushResult::Unknown);
-                Err(error)
+                // Whatever made it unknown, the next look at the branch tells.
+                let failure = LaneFailure { severity: Severity::Passing, ..git_failure(&error) };
+                Ok(Err(Round::Refused(failure)))
             }
             Err(error) => {
-                self.withdraw(&landing).await;
+                self.withdraw(landing).await;
                 Err(error)
             }
         }
@@ -100,7 +128,12 @@ impl Lane {
         let head = match (tip(push), tip(checkout)) {
             (Some(tip), _) => Head { base: tip, expected: Some(tip) },
             (None, Some(tip)) => Head { base: tip, expected: None },
-            (None, None) => return Ok(Err(format!("branch {checkout} does not exist in the repository"))),
+            (None, None) => {
+                return Ok(Err(format!(
+                    "branch {checkout} does not exist in the repository: create it, or name another one in \
+                     spec.git.checkout.ref.branch"
+                )));
+            }
         };
         mirror.fetch(if head.expected.is_some() { push } else { checkout }, head.base).await?;
         Ok(Ok(head))
@@ -112,39 +145,49 @@ impl Lane {
         job: Job<'_>,
         mirror: &Mirror,
         head: Head,
-    ) -> Result<(Vec<Made>, Answers), GitError> {
+    ) -> Result<Drafted, GitError> {
         let mut overlay = Overlay::new();
-        let mut made: Vec<Made> = Vec::new();
-        let mut answers = Answers::new();
+        let mut drafted = Drafted::default();
         for target in job.targets {
             let automation = &target.automation.meta.key;
-            let desk =
-                Desk { shared: &self.shared, spec: job.spec, mirror, base: head.base, overlay: &overlay };
+            let agreements = match self.agreements_of(automation).await {
+                Ok(agreements) => agreements,
+                Err(failure) => {
+                    drafted.failed.insert(automation.clone(), Err(failure));
+                    continue;
+                }
+            };
+            let desk = Desk {
+                shared: &self.shared,
+                spec: job.spec,
+                mirror,
+                base: head.base,
+                overlay: &overlay,
+                agreements: &agreements,
+            };
             let draft = match desk.draft(&mut self.index, target).await {
                 Ok(draft) => draft,
                 Err(DraftError::Git(error)) => return Err(error),
                 Err(DraftError::Automation(reason)) => {
-                    answers
-                        .insert(automation.clone(), Err(LaneFailure { reason, severity: Severity::Lasting }));
+                    drafted.failed.insert(automation.clone(), Err(LaneFailure::lasting(reason)));
                     continue;
                 }
             };
             let events = events_of(&draft, job.causes.get(automation));
             let text = self.text(target, &draft, &events);
-            let base = made.last().map(|made| made.prepared.clone());
+            let base = drafted.made.last().map(|made| made.prepared.clone());
             let prepared = match &base {
                 Some(previous) => mirror.commit(previous, draft.files.clone(), &text).await?,
                 None => mirror.commit(head.base, draft.files.clone(), &text).await?,
             };
             if let Some(prepared) = prepared {
                 overlay.extend(draft.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone().into())));
-                made.push(Made { automation: automation.clone(), draft, events, prepared });
+                drafted.made.push(Made { automation: automation.clone(), draft, events, prepared });
             } else {
-                self.up_to_date(automation, draft.choices, draft.diagnostics).await;
-                answers.insert(automation.clone(), Ok(()));
+                drafted.idle.push((automation.clone(), draft));
             }
         }
-        Ok((made, answers))
+        Ok(drafted)
     }
 
     fn text(&self, target: &Target, draft: &Draft, events: &BTreeSet<String>) -> CommitText {
@@ -163,6 +206,7 @@ impl Lane {
             id: made.prepared.id().to_string(),
             changes: made.draft.changes.clone(),
             events: made.events.clone(),
+            agreements: made.draft.agreements.clone(),
         });
         Landing {
             tip: made.last().map(|made| made.prepared.id().to_string()).unwrap_or_default(),
@@ -183,7 +227,6 @@ impl Lane {
     ) -> Result<(), LaneFailure> {
         let now = self.shared.now();
         self.shared.metrics.push(PushResult::Landed);
-        self.shared.metrics.landed(made.len());
         for message in messages {
             tracing::info!(source = %self.key.source, %message, "the Git server says");
         }
@@ -203,6 +246,7 @@ impl Lane {
             self.unsettled = true;
             return Err(store_failure(&error));
         }
+        self.shared.metrics.landed(made.len());
         for made in made {
             let object = lanes::object(&made.automation);
             let id = made.prepared.id().to_string();
@@ -216,75 +260,65 @@ impl Lane {
                 })
                 .await;
             self.shared.lanes.set_written(&made.automation, made.draft.choices.clone());
+            self.learn(&made.automation, &made.draft.agreements);
+            self.tell_holds(job.spec, &made.automation, made.draft.holds.clone()).await;
         }
         Ok(())
     }
 
     async fn up_to_date(
-        &self,
+        &mut self,
+        spec: &Spec,
         automation: &ObjectKey,
-        choices: BTreeMap<ObjectKey, ImageRef>,
-        diagnostics: Vec<String>,
-    ) {
+        draft: Draft,
+    ) -> Result<(), LaneFailure> {
+        let Draft { choices, diagnostics, agreements, holds, .. } = draft;
+        if !agreements.is_empty() {
+            let now = self.shared.now();
+            let ledger = agreements.iter().map(|new| new.write(automation, now)).collect();
+            let record = Record { ledger, ..Record::default() };
+            self.shared.store.record(record).await.map_err(|error| store_failure(&error))?;
+            self.learn(automation, &agreements);
+        }
+        self.tell_holds(spec, automation, holds).await;
         let message = "repository up-to-date".to_owned();
         let object = lanes::object(automation);
         self.shared.succeeded(&object, message, |details| details.diagnostics = diagnostics).await;
         self.shared.lanes.set_written(automation, choices);
-    }
-
-    /// Looks what became of pushes whose outcome was not recorded: by a crash, or because no answer came.
-    async fn settle_intents(&mut self, spec: &Spec, mirror: &Mirror, head: Head) -> Result<(), GitError> {
-        if !self.unsettled {
-            return Ok(());
-        }
-        let intents = match self.shared.store.load_intents(&self.lane_id()).await {
-            Ok(intents) => intents,
-            Err(error) => {
-                tracing::error!(%error, "intents could not be read; they are looked at in the next round");
-                return Ok(());
-            }
-        };
-        self.unsettled = false;
-        for intent in intents {
-            let on_branch = match intent.id.parse::<CommitId>() {
-                Ok(tip) if head.expected.is_some() => mirror.contains(head.base, tip).await?,
-                _ => false,
-            };
-            let record = match Landing::read(&intent) {
-                Some(landing) if on_branch => {
-                    tracing::info!(commit = %intent.id, "an earlier push had landed; recording it");
-                    self.shared.metrics.landed(landing.commits.len());
-                    landing.landed(spec, self.shared.now())
-                }
-                _ if landing::may_still_land(&intent, self.shared.now()) => {
-                    self.unsettled = true;
-                    continue;
-                }
-                _ => landing::withdrawn(&intent.id),
-            };
-            if let Err(error) = self.shared.store.record(record).await {
-                tracing::error!(%error, commit = %intent.id, "an intent could not be settled; it is tried again");
-                self.unsettled = true;
-            }
-        }
         Ok(())
     }
 
-    /// The push certainly did not land. If this is not recorded, looking at the branch says the same later.
-    async fn withdraw(&mut self, landing: &Landing) {
-        if let Err(error) = self.shared.store.record(landing::withdrawn(&landing.tip)).await {
-            tracing::warn!(%error, "an intent could not be withdrawn");
-            self.unsettled = true;
+    /// What the automation agreed upon with its policies, from the ledger on the first use.
+    async fn agreements_of(&mut self, automation: &ObjectKey) -> Result<Agreements, LaneFailure> {
+        if let Some(known) = self.agreements.get(automation) {
+            return Ok(known.clone());
+        }
+        let loaded = Agreements::load(&self.shared.store, automation).await.map_err(|e| store_failure(&e))?;
+        Ok(self.agreements.entry(automation.clone()).or_insert(loaded).clone())
+    }
+
+    fn learn(&mut self, automation: &ObjectKey, new: &[NewAgreement]) {
+        self.agreements.entry(automation.clone()).or_default().learn(new);
+    }
+
+    async fn tell_holds(&mut self, spec: &Spec, automation: &ObjectKey, holds: Vec<Hold>) {
+        let (object, now) = (lanes::object(automation), self.shared.now());
+        let record = self.agreements.entry(automation.clone()).or_default().tell(spec, &object, holds, now);
+        if record == Record::default() {
+            return;
+        }
+        if let Err(error) = self.shared.store.record(record).await {
+            tracing::error!(%object, %error, "a hold could not be recorded; it is told again after a restart");
         }
     }
 }
 
 /// The events behind what the draft moves.
-fn events_of(draft: &Draft, causes: Option<&Vec<Cause>>) -> BTreeSet<String> {
+fn events_of(draft: &Draft, causes: Option<&BTreeSet<Cause>>) -> BTreeSet<String> {
     let moved = |cause: &&Cause| draft.images.contains_key(&cause.policy);
     causes.into_iter().flatten().filter(moved).filter_map(|cause| cause.event.clone()).collect()
 }
 
 fn store_failure(error: &windlass_store::StoreError) -> LaneFailure {
-    LaneFailure { reason: format!("the store: {error}"), severity: Severity::Passing }
+    LaneFailure::passing(format!("the store: {error}"))
 }

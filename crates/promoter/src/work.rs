@@ -1,22 +1,23 @@
 //! The dispatcher: claims what is due, runs it, and acknowledges it only when its effect is there.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use windlass_git::ClientPool;
 use windlass_model::resource::NoticeKind;
 use windlass_model::status::Details;
-use windlass_model::{Clock, Kind, ObjectRef, Spec};
+use windlass_model::{Clock, Hint, Kind, ObjectRef, Spec};
 use windlass_notify::Sender;
 use windlass_registry::{Pool, RegistryError, Retry};
-use windlass_store::{LedgerWrite, Record, Store, Work};
+use windlass_store::{Disposition, LedgerWrite, Record, Store, StoreError, Work};
 
+use crate::adopted::Adopted;
 use crate::board::{Board, Severity};
 use crate::choices::Choices;
 use crate::images::Images;
@@ -31,6 +32,8 @@ const MAX_IN_FLIGHT: usize = 8192;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Retries are never further apart than this, so that recovery is seen soon after an outage.
 const LAST_RETRY: Duration = Duration::from_mins(1);
+/// Between two tries of a write that the store could not take: a full disk is looked at by a person.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 /// What every part of the promoter works with.
 pub(crate) struct Shared {
@@ -40,14 +43,15 @@ pub(crate) struct Shared {
     pub(crate) git_clients: ClientPool,
     pub(crate) sender: Sender,
     pub(crate) metrics: Metrics,
-    pub(crate) spec: watch::Receiver<Arc<Spec>>,
+    /// What is configured; [`Self::spec`] is what is worked with.
+    pub(crate) offered: watch::Receiver<Arc<Spec>>,
+    pub(crate) adopted: RwLock<Arc<Adopted>>,
+    pub(crate) cancel: CancellationToken,
     pub(crate) mirrors: PathBuf,
     pub(crate) board: Board,
     pub(crate) images: Images,
     pub(crate) choices: Choices,
     pub(crate) lanes: Lanes,
-    /// Why resources of the present configuration cannot work, whatever the outside says.
-    pub(crate) not_ready: RwLock<BTreeMap<ObjectRef, String>>,
 }
 
 impl Shared {
@@ -55,12 +59,46 @@ impl Shared {
         self.clock.now()
     }
 
-    pub(crate) fn spec(&self) -> Arc<Spec> {
-        self.spec.borrow().clone()
+    /// The present configuration. Whoever asks first after a change adopts it, so that no work runs with a new resource
+    /// and old permissions, or is acknowledged because its resource is not known yet.
+    pub(crate) fn spec(&self) -> Arc<Adopted> {
+        let adopted = self.adopted.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if adopted.is_of(&self.offered.borrow()) { adopted } else { self.adopt() }
     }
 
-    pub(crate) fn not_ready(&self, object: &ObjectRef) -> bool {
-        self.not_ready.read().unwrap_or_else(PoisonError::into_inner).contains_key(object)
+    fn adopt(&self) -> Arc<Adopted> {
+        let mut adopted = self.adopted.write().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: an older configuration never replaces a newer one.
+        let offered = self.offered.borrow().clone();
+        if !adopted.is_of(&offered) {
+            let spec = Adopted::new(offered);
+            self.board.adopt(&spec, self.now());
+            self.images.retain(|key| spec.image_repositories.contains_key(key));
+            self.choices.retain(|key| spec.image_policies.contains_key(key));
+            self.lanes.reconfigure(&spec);
+            *adopted = Arc::new(spec);
+        }
+        adopted.clone()
+    }
+
+    /// Repeats a write that the store has no room for at present, until it is taken or the process ends: a claim whose
+    /// end is not recorded is held until the next start.
+    pub(crate) async fn persist<F>(&self, what: &str, mut write: impl FnMut() -> F) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        loop {
+            match write().await {
+                Err(error) if error.disposition() == Disposition::Retry => {
+                    tracing::error!(%error, what, "the store cannot be written; trying again");
+                    tokio::select! {
+                        () = self.cancel.cancelled() => return Err(error),
+                        () = tokio::time::sleep(STORE_PAUSE) => {}
+                    }
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Shows a success, and tells people where a failure was told before.
@@ -71,7 +109,9 @@ impl Shared {
         detail: impl FnOnce(&mut Details),
     ) {
         let news = self.board.ready(object, message.clone(), self.now(), detail);
-        self.tell(object, news, &message).await;
+        if let Some(kind) = news {
+            self.tell(object, kind, &message).await;
+        }
     }
 
     /// Shows a failure, tells people once, and leaves the work undone where it may pass by itself.
@@ -90,16 +130,19 @@ impl Shared {
     ) -> Done {
         tracing::warn!(%object, reason = %why, "failing");
         let news = self.board.failing(object, why.clone(), severity, self.now());
-        self.tell(object, news, &why).await;
+        if let Some(kind) = news {
+            self.tell(object, kind, &why).await;
+        }
         Done::retry_after(why, retry_after).with_ledger(ledger)
     }
 
-    async fn tell(&self, object: &ObjectRef, news: Option<NoticeKind>, message: &str) {
-        let Some(kind) = news else { return };
+    /// Puts the notices about a beginning or an end into the outbox.
+    pub(crate) async fn tell(&self, object: &ObjectRef, kind: NoticeKind, message: &str) {
         let since = self.board.since(object).unwrap_or_else(|| self.now());
         let record = notices::episode(&self.spec(), object, kind, since, message);
         if let Err(error) = self.store.record(record).await {
-            tracing::error!(%object, %error, "a notice could not be recorded");
+            tracing::error!(%object, %error, "a notice could not be recorded; it is tried again with the next look");
+            self.board.not_told(object, kind);
         }
     }
 }
@@ -152,71 +195,157 @@ impl Done {
     }
 }
 
-/// Claims and runs work until `cancel`, then waits for what is in flight. What is not finished stays in the store.
-pub(crate) async fn dispatch(shared: Arc<Shared>, cancel: CancellationToken) {
+/// Claims and runs work until the process is to end, then waits for what is in flight. What is not finished stays in
+/// the store.
+pub(crate) async fn dispatch(shared: Arc<Shared>) {
     let mut changed = shared.store.changed();
-    let mut running = JoinSet::new();
-    while !cancel.is_cancelled() {
+    let mut running = Running::default();
+    while !shared.cancel.is_cancelled() {
         changed.mark_unchanged();
-        let free = MAX_IN_FLIGHT.saturating_sub(running.len());
-        match shared.store.claim(free, shared.now()).await {
-            Ok(claimed) => {
-                for work in claimed {
-                    let shared = shared.clone();
-                    running.spawn(async move { run_one(&shared, work).await });
-                }
+        let pause = match claim(&shared, &mut running).await {
+            Ok(Some(due)) if running.has_room() => until(shared.now(), due),
+            Ok(_) => LAST_RETRY,
+            Err(error) => {
+                tracing::error!(%error, "work could not be claimed; trying again");
+                STORE_PAUSE
             }
-            Err(error) => tracing::error!(%error, "work could not be claimed; the store must be looked at"),
-        }
-        let due = match shared.store.next_due(shared.now()).await {
-            Ok(Some(due)) if running.len() < MAX_IN_FLIGHT => until(shared.now(), due),
-            _ => LAST_RETRY,
         };
         tokio::select! {
-            () = cancel.cancelled() => {}
-            _ = changed.changed(), if running.len() < MAX_IN_FLIGHT => {}
-            Some(finished) = running.join_next() => report_panic(finished),
-            () = tokio::time::sleep(due) => {}
+            () = shared.cancel.cancelled() => {}
+            _ = changed.changed(), if running.has_room() => {}
+            () = running.finish_some(&shared) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
-    while let Some(finished) = running.join_next().await {
-        report_panic(finished);
+    while !running.tasks.is_empty() {
+        running.finish_some(&shared).await;
     }
 }
 
-/// A task that panicked left its work claimed: it is not lost, but only a restart runs it again, so it is loud.
-fn report_panic(finished: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = finished {
-        tracing::error!(%error, "a piece of work panicked; please report this");
+/// Starts what is due. Returns when the next work is.
+async fn claim(shared: &Arc<Shared>, running: &mut Running) -> Result<Option<Timestamp>, StoreError> {
+    let free = MAX_IN_FLIGHT.saturating_sub(running.tasks.len());
+    for work in shared.store.claim(free, shared.now()).await? {
+        running.start(shared, work);
+    }
+    shared.store.next_due(shared.now()).await
+}
+
+/// The work in flight.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    /// What each task holds, should it panic.
+    claims: HashMap<Id, Claim>,
+}
+
+/// A claim, by which its work is put back.
+#[derive(Debug, Clone)]
+struct Claim {
+    target: ObjectRef,
+    generation: u64,
+    attempts: u32,
+}
+
+impl Running {
+    fn has_room(&self) -> bool {
+        self.tasks.len() < MAX_IN_FLIGHT
+    }
+
+    fn start(&mut self, shared: &Arc<Shared>, work: Work) {
+        let Work { target, generation, attempts, .. } = &work;
+        let claim = Claim { target: target.clone(), generation: *generation, attempts: *attempts };
+        let shared = shared.clone();
+        let task = self.tasks.spawn(async move { run_one(&shared, work).await });
+        self.claims.insert(task.id(), claim);
+    }
+
+    /// Waits for one task, and takes all that ended. Waits for ever where none runs.
+    async fn finish_some(&mut self, shared: &Shared) {
+        let Some(first) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        let mut finished = Some(first);
+        while let Some(task) = finished {
+            match task {
+                Ok((id, ())) => drop(self.claims.remove(&id)),
+                Err(error) => self.put_back(shared, &error).await,
+            }
+            finished = self.tasks.try_join_next_with_id();
+        }
+    }
+
+    /// Work that panicked is tried again as if it had failed: what made it panic may be gone by then.
+    async fn put_back(&mut self, shared: &Shared, error: &JoinError) {
+        let Some(claim) = self.claims.remove(&error.id()) else { return };
+        tracing::error!(target = %claim.target, %error, "a piece of work panicked; please report this");
+        retry(shared, &claim, "it panicked", None).await;
     }
 }
 
 async fn run_one(shared: &Arc<Shared>, work: Work) {
     let done = match work.target.kind {
         Kind::ImageRepository => crate::images::run(shared, &work).await,
-        Kind::ImageUpdateAutomation => {
-            let written = shared.lanes.write(shared, work.target.key.clone(), Vec::new()).await;
-            written.map_or_else(|LaneFailure { reason, .. }| Done::retry(reason), |()| Done::nothing())
-        }
+        Kind::ImageUpdateAutomation => run_automation(shared, &work).await,
         _ => Done::nothing(),
     };
-    if let Err(error) = settle(shared, &work, done).await {
-        tracing::error!(target = %work.target, %error, "work could not be acknowledged; it will run again");
+    settle(shared, work, done).await;
+}
+
+/// Lifts the holds that a person asked to be lifted, then brings the automation up to date.
+async fn run_automation(shared: &Arc<Shared>, work: &Work) -> Done {
+    let automation = &work.target.key;
+    let lifted = work.hints.iter().filter_map(|received| match &received.hint {
+        Hint::Resume { policy } => {
+            Some(LedgerWrite::Resumed { automation: automation.clone(), policy: policy.clone() })
+        }
+        _ => None,
+    });
+    let ledger: Vec<LedgerWrite> = lifted.collect();
+    if !ledger.is_empty() {
+        if let Err(error) = shared.store.record(Record { ledger, ..Record::default() }).await {
+            return Done::retry(error.to_string());
+        }
+        shared.lanes.resume(automation);
+        tracing::info!(%automation, "a person lifted holds");
+    }
+    match shared.lanes.write(shared, automation.clone(), Vec::new()).await {
+        Ok(()) => Done::nothing(),
+        Err(LaneFailure { reason, pause, .. }) => Done::retry_after(reason, pause),
     }
 }
 
-async fn settle(shared: &Shared, work: &Work, done: Done) -> Result<(), windlass_store::StoreError> {
-    let kind = work.target.kind.as_str();
-    let Some((reason, after)) = done.retry else {
-        shared.metrics.run(kind, RunResult::Done);
-        return shared.store.complete(&work.target, work.generation, done.record).await;
+/// Acknowledges the work, or puts it back; what was learned is recorded in either case.
+async fn settle(shared: &Shared, work: Work, Done { record, retry: again }: Done) {
+    let Work { target, generation, attempts, .. } = work;
+    let claim = Claim { target, generation, attempts };
+    let Claim { target, .. } = &claim;
+    let stored = match &again {
+        None => {
+            shared.persist("an acknowledgement", || shared.store.complete(target, generation, record.clone())).await
+        }
+        Some(_) => shared.persist("what was learned", || shared.store.record(record.clone())).await,
     };
-    shared.metrics.run(kind, RunResult::Retried);
-    shared.store.record(done.record).await?;
-    let delay = after.unwrap_or_default().max(backoff(&work.target, work.attempts));
+    match (stored, again) {
+        (Ok(()), None) => shared.metrics.run(target.kind.as_str(), RunResult::Done),
+        (Ok(()), Some((reason, after))) => retry(shared, &claim, &reason, after).await,
+        (Err(error), _) => {
+            tracing::error!(%target, %error, "the outcome of a piece of work could not be recorded");
+            retry(shared, &claim, &error.to_string(), None).await;
+        }
+    }
+}
+
+async fn retry(shared: &Shared, claim: &Claim, reason: &str, after: Option<Duration>) {
+    let Claim { target, generation, attempts } = claim;
+    shared.metrics.run(target.kind.as_str(), RunResult::Retried);
+    let delay = after.unwrap_or_default().max(backoff(target, *attempts));
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
-    let at = shared.now().checked_add(delay).unwrap_or(Timestamp::MAX);
-    shared.store.retry(&work.target, work.generation, at, &reason).await
+    let put_back = || {
+        let at = shared.now().checked_add(delay).unwrap_or(Timestamp::MAX);
+        shared.store.retry(target, *generation, at, reason)
+    };
+    if let Err(error) = shared.persist("that work is to be tried again", put_back).await {
+        tracing::error!(%target, %error, "work could not be put back; the next start finds it");
+    }
 }
 
 /// Doubling, capped, and spread by up to a quarter so that a thousand works do not return in the same instant. The

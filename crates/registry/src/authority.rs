@@ -116,7 +116,10 @@ impl Authority {
     }
 
     async fn fetch(&self, challenge: &Bearer) -> Result<Token, Cause> {
-        token::fetch(&self.endpoint, &self.credentials, &self.auth_hosts, challenge, &self.scope).await
+        let fetched =
+            token::fetch(&self.endpoint, &self.credentials, &self.auth_hosts, challenge, &self.scope);
+        // Boxed: it is seldom done, and would enlarge every request that waits for its turn.
+        Box::pin(fetched).await
     }
 }
 

@@ -104,7 +104,8 @@ impl Endpoint {
         let mut plain = self.plain.lock().await;
         let is_plain = match *plain {
             Some(known) => known,
-            None => *plain.insert(self.speaks_plain_http().await?),
+            // Boxed, as everything that is seldom done: it would enlarge every waiting request.
+            None => *plain.insert(Box::pin(self.speaks_plain_http()).await?),
         };
         Ok(if is_plain { &self.http } else { &self.https })
     }
@@ -150,7 +151,8 @@ impl Endpoint {
         let permit =
             self.budget.enter().await.map_err(|left| Cause::Throttled { retry_after: left, said: None })?;
         let measure = self.metrics.start(&self.label);
-        let result = self.transfer(call).await;
+        // Boxed, so that the thousands that may wait for a permit do not each hold room for a request under way.
+        let result = Box::pin(self.transfer(call)).await;
         measure.finish(outcome(call, &result));
         if let Ok(answer) = &result {
             tracing::debug!(registry = &*self.label, method = %call.method, status = answer.status.as_u16(), "registry answered");

@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256, Sha512};
 use windlass_model::{Digest, Tag};
 
@@ -68,6 +70,9 @@ impl Manifest {
     /// Checks an answer against what was asked and against the digest that the registry states.
     pub(crate) fn verify(asked: &Reference, headers: &HeaderMap, bytes: Bytes) -> Result<Self, Cause> {
         let stated = stated_digest(headers)?;
+        if stated.is_none() && matches!(asked, Reference::Tag(_)) && !is_manifest(&bytes) {
+            return Err(Cause::Invalid("the answer is not a manifest".to_owned()));
+        }
         let digest = match asked {
             Reference::Digest(digest) => digest_like(digest, &bytes),
             Reference::Tag(_) => sha256(&bytes),
@@ -86,6 +91,21 @@ impl Manifest {
         }
         Ok(Self { digest, media_type: media_type(headers), bytes })
     }
+}
+
+/// Whether these bytes are a manifest of any kind: where no digest vouches for them, a proxy's or sign-in page would
+/// otherwise become the digest of an image. Every kind states one of the two (image-spec 1.1, Docker schema 1 and 2).
+fn is_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Outline {
+        #[serde(default)]
+        schema_version: Option<IgnoredAny>,
+        #[serde(default)]
+        media_type: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Outline>(bytes)
+        .is_ok_and(|outline| outline.schema_version.is_some() || outline.media_type.is_some())
 }
 
 /// The digest that the registry states, if it states one. A malformed one is an error, not an absent one.

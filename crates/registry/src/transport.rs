@@ -13,6 +13,10 @@ use crate::pool::{PoolConfig, RepositoryConfig};
 
 /// Longest time to connect, TLS included. A registry that takes longer is as good as down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence in the middle of an exchange. An operation's own timeout may be as long as the polling interval, and a
+/// registry that hangs would hold its request budget all the while; lists of 100,000 tags take some registries half a
+/// minute to begin.
+const SILENCE: Duration = Duration::from_mins(1);
 /// Proxy schemes that the HTTP client speaks.
 const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
 
@@ -111,6 +115,7 @@ pub(crate) fn client(pool: &PoolConfig, config: &RepositoryConfig) -> Result<Cli
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(SILENCE)
         .pool_max_idle_per_host(pool.max_concurrent_requests);
     if let Some(pem) = &config.ca_pem {
         builder = builder.tls_certs_merge(authorities(pem)?);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use windlass_model::{ImageRef, ObjectKey, ObjectRef, Tag};
 
+use crate::agreement::{self, Agreement};
 use crate::column::{
     bounded, key_text, micros, object_text, parse_json, parse_key, parse_object, timestamp, unreadable,
 };
@@ -44,6 +45,26 @@ pub enum LedgerWrite {
     },
     /// A commit landed. A decision that is known changes nothing.
     Commit(Commit),
+    /// Git and a policy agree in a file. The same agreement again changes nothing.
+    Agreed(Agreement),
+    /// People were told that a person's value stays. An agreement that is unknown is ignored.
+    HoldTold {
+        /// The ImageUpdateAutomation.
+        automation: ObjectKey,
+        /// The file.
+        file: String,
+        /// The ImagePolicy.
+        policy: ObjectKey,
+        /// The person's value.
+        present: Tag,
+    },
+    /// A person lifts the holds of an automation: of one policy, or of all.
+    Resumed {
+        /// The ImageUpdateAutomation.
+        automation: ObjectKey,
+        /// The ImagePolicy; `None` for all.
+        policy: Option<ObjectKey>,
+    },
     /// A push is about to be sent. An intent that is known changes nothing.
     Intent(Intent),
     /// What became of a push is recorded, or it did not land. An intent that is unknown is ignored.
@@ -152,6 +173,11 @@ pub(crate) fn write(transaction: &Transaction<'_>, write: &LedgerWrite) -> Resul
         LedgerWrite::TagsGone { repository, tags, at } => tags_gone(db, &key_text(repository)?, tags, *at),
         LedgerWrite::Latest { policy, image, at } => latest(db, policy, image, *at),
         LedgerWrite::Commit(landed) => commit(db, landed),
+        LedgerWrite::Agreed(agreement) => agreement::agreed(db, agreement),
+        LedgerWrite::HoldTold { automation, file, policy, present } => {
+            agreement::hold_told(db, automation, file, policy, present)
+        }
+        LedgerWrite::Resumed { automation, policy } => agreement::resumed(db, automation, policy.as_ref()),
         LedgerWrite::Intent(begun) => intent(db, begun),
         LedgerWrite::IntentSettled { id } => intent_settled(db, id),
         LedgerWrite::State { object, health, reason, at } => state(db, object, *health, reason, *at),
@@ -313,7 +339,7 @@ pub(crate) fn load_states(db: &Connection) -> rusqlite::Result<Vec<ReportedState
 }
 
 /// Reads all rows; those that this version cannot read are `None` and left out.
-fn load<T>(
+pub(crate) fn load<T>(
     db: &Connection,
     sql: &str,
     params: impl rusqlite::Params,
@@ -324,7 +350,7 @@ fn load<T>(
 }
 
 /// Reports a row that could not be read.
-trait OrUnreadable {
+pub(crate) trait OrUnreadable {
     fn or_unreadable(self, table: &'static str, row: &str) -> Self;
 }
 

@@ -6,6 +6,7 @@
 //! Correctness does not rest on it. Whoever deletes the folder loses first-seen times and history; the next resync
 //! finds the rest in the registry and in Git.
 
+mod agreement;
 mod audit;
 mod board;
 mod column;
@@ -23,6 +24,7 @@ mod record;
 mod store;
 mod writer;
 
+pub use agreement::Agreement;
 pub use audit::{AuditEntry, AuditKind};
 pub use error::{Disposition, StoreError, StoreErrorKind};
 pub use folder::OpenError;

@@ -43,6 +43,9 @@ fn split(write: &mut LedgerWrite) -> Vec<LedgerWrite> {
         }
         LedgerWrite::Latest { .. }
         | LedgerWrite::Commit(_)
+        | LedgerWrite::Agreed(_)
+        | LedgerWrite::HoldTold { .. }
+        | LedgerWrite::Resumed { .. }
         | LedgerWrite::Intent(_)
         | LedgerWrite::IntentSettled { .. }
         | LedgerWrite::State { .. } => Vec::new(),

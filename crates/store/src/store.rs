@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use windlass_model::{Clock, ObjectKey, ObjectRef, Signal, Tag};
 
+use crate::agreement::{self, Agreement};
 use crate::audit::{self, AuditEntry};
 use crate::board::{Board, Handover};
 use crate::column;
@@ -187,6 +188,12 @@ impl Store {
     /// The health of every object, as it was last reported.
     pub async fn load_states(&self) -> Result<Vec<ReportedState>, StoreError> {
         self.inner.readers.read(ledger::load_states).await
+    }
+
+    /// What an automation and its policies agreed upon, by file and policy.
+    pub async fn load_agreed(&self, automation: &ObjectKey) -> Result<Vec<Agreement>, StoreError> {
+        let automation = column::key_text(automation).map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| agreement::load_agreed(db, &automation)).await
     }
 
     /// The intents of a lane that are not settled, the oldest first.

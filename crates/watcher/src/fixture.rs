@@ -59,6 +59,7 @@ pub(crate) fn repository(name: &str, image: &str) -> ImageRepository {
         exclusion_list: Vec::new(),
         insecure: false,
         registry_hosts: Vec::new(),
+        auth_hosts: Vec::new(),
     }
 }
 
@@ -68,6 +69,8 @@ pub(crate) fn policy(name: &str, repository: &str, digest: DigestReflection) -> 
         repository: key(repository),
         rule: PolicyRule::Alphabetical(Order::Asc),
         filter: None,
+        order: None,
+        variant_lock: false,
         digest,
         suspend: false,
     }
@@ -99,6 +102,7 @@ pub(crate) fn git_repository(name: &str) -> GitRepository {
         proxy_secret: None,
         timeout: Duration::from_mins(1),
         suspend: false,
+        access_from: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use windlass_model::ObjectRef;
+use windlass_model::{ObjectKey, ObjectRef};
 use windlass_model::status::ObjectStatus;
 
 /// OpenMetrics text, as Prometheus negotiates it.
@@ -29,6 +29,17 @@ pub trait Instance: Send + Sync + 'static {
     fn metrics(&self) -> impl Future<Output = String> + Send;
     /// Queues an object to be looked at now.
     fn reconcile(&self, object: ObjectRef) -> impl Future<Output = ReconcileAnswer> + Send;
+    /// Queues the lifting of holds.
+    fn resume(&self, resume: Resume) -> impl Future<Output = ReconcileAnswer> + Send;
+}
+
+/// Which holds a person lifts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The ImageUpdateAutomation.
+    pub automation: ObjectKey,
+    /// The ImagePolicy, of the automation's namespace; `None` for all.
+    pub policy: Option<String>,
 }
 
 /// What `windlass status` shows.
@@ -104,8 +115,10 @@ pub fn admin_router<I: Instance>(instance: Arc<I>, token: AdminToken) -> Router 
     let api = Router::new()
         .route("/api/v1/status", get(status::<I>))
         .route("/api/v1/reconcile", post(reconcile::<I>))
+        .route("/api/v1/resume", post(resume::<I>))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(token, authorize));
+        // Of the routes alone: a layer would also guard the fallback, and answer 401 to every unknown path.
+        .route_layer(middleware::from_fn_with_state(token, authorize));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready::<I>))
@@ -138,7 +151,14 @@ async fn status<I: Instance>(State(instance): State<Arc<I>>) -> Json<StatusRepor
 }
 
 async fn reconcile<I: Instance>(State(instance): State<Arc<I>>, Json(object): Json<ObjectRef>) -> Response {
-    let answer = instance.reconcile(object).await;
+    queued(instance.reconcile(object).await)
+}
+
+async fn resume<I: Instance>(State(instance): State<Arc<I>>, Json(resume): Json<Resume>) -> Response {
+    queued(instance.resume(resume).await)
+}
+
+fn queued(answer: ReconcileAnswer) -> Response {
     let status = match &answer {
         ReconcileAnswer::Queued { .. } => StatusCode::ACCEPTED,
         ReconcileAnswer::Unknown { .. } => StatusCode::NOT_FOUND,
@@ -175,6 +195,10 @@ mod tests {
         async fn reconcile(&self, object: ObjectRef) -> ReconcileAnswer {
             ReconcileAnswer::Queued { targets: vec![object] }
         }
+        async fn resume(&self, resume: Resume) -> ReconcileAnswer {
+            let target = ObjectRef::new(windlass_model::Kind::ImageUpdateAutomation, resume.automation);
+            ReconcileAnswer::Queued { targets: vec![target] }
+        }
     }
 
     /// Starts a server and returns its address and the token that stops it.
@@ -206,6 +230,8 @@ mod tests {
         assert!(ask(address, &get("/readyz", "")).await.starts_with("HTTP/1.1 200"));
         assert!(ask(address, &get("/metrics", "")).await.ends_with("# EOF\n"));
         assert!(ask(address, &get("/api/v1/status", "")).await.starts_with("HTTP/1.1 401"));
+        assert!(ask(address, &get("/api/v1/nothing", "")).await.starts_with("HTTP/1.1 404"));
+        assert!(ask(address, &get("/", "")).await.starts_with("HTTP/1.1 404"));
         let wrong = get("/api/v1/status", "Authorization: Bearer secre\r\n");
         assert!(ask(address, &wrong).await.starts_with("HTTP/1.1 401"));
         let right = get("/api/v1/status", "Authorization: Bearer secret\r\n");
@@ -219,6 +245,37 @@ mod tests {
         let (address, _stop, _running) = start(false, Limits::default()).await;
         let answer = ask(address, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_time_is_over_takes_no_further_request_and_is_closed() {
+        let limits = Limits { lifetime: Duration::from_millis(50), ..Limits::default() };
+        let (address, _stop, _running) = start(true, limits).await;
+        // The sender keeps the connection open; the server's end is what ends the answer.
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_holds_no_connection_for_ever() {
+        let limits = Limits {
+            connections: 1,
+            lifetime: Duration::from_millis(50),
+            drain: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let (address, _stop, _running) = start(true, limits).await;
+        let mut lazy = TcpStream::connect(address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        // Until the kernel takes no more: the answers fill what it holds for us.
+        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(20), lazy.write(request.as_bytes())).await {
+            if sent.is_err() {
+                break;
+            }
+        }
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        drop(lazy);
     }
 
     #[tokio::test]

@@ -1,15 +1,17 @@
 //! The command line.
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use windlass_model::ObjectRef;
+use windlass_model::{ObjectKey, ObjectRef};
+use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, logs, run};
+use crate::{client, config, logs, run, select};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -25,7 +27,8 @@ Examples:
   windlass run --config ./config --data ./data     Run, with webhooks on 127.0.0.1:9292
   windlass status --data ./data                    See what works, what fails, and why
   windlass reconcile ImageRepository/apps/podinfo --data ./data
-                                                   Look at an image now";
+                                                   Look at an image now
+  git tag | windlass select --semver '>=1.0.0'     Try a policy over any tags";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -37,6 +40,10 @@ enum Command {
     Status(StatusArgs),
     /// Ask a running instance to look at an object now
     Reconcile(ReconcileArgs),
+    /// Let a running instance write again where a person had set an older value
+    Resume(ResumeArgs),
+    /// Choose among tags as a policy does, and explain why
+    Select(select::SelectArgs),
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +120,35 @@ struct ReconcileArgs {
     data: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A value that a person set back to an older release is held: Windlass leaves it alone until something newer than the
+rejected release is chosen, or the policy changes. `windlass status` shows what is held.
+
+Examples:
+  windlass resume apps/fleet --data ./data                    Lift every hold of the automation
+  windlass resume apps/fleet --policy podinfo --data ./data   Lift the holds of one policy")]
+struct ResumeArgs {
+    /// The ImageUpdateAutomation: NAMESPACE/NAME
+    #[arg(value_name = "NAMESPACE/NAME", value_parser = automation)]
+    automation: ObjectKey,
+    /// Only the holds of this ImagePolicy of the automation's namespace
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// The data directory of the running instance
+    #[arg(long, value_name = "DIR", env = "WINDLASS_DATA")]
+    data: PathBuf,
+}
+
+fn automation(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectKey::new(namespace, name))
+        }
+        _ => Err("write NAMESPACE/NAME, for example apps/fleet".to_owned()),
+    }
+}
+
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -130,6 +166,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Status(args) => block_on(status(&args)),
         Command::Reconcile(args) => block_on(reconcile(&args)),
+        Command::Resume(args) => block_on(resume(args)),
+        Command::Select(args) => block_on(select::run(&args)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -151,27 +189,44 @@ fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let report = config::check(&args.config);
-    match args.output {
-        Output::Table => print!("{}", report.table()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-    }
+    print(&match args.output {
+        Output::Table => report.table(),
+        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+    })?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let report = client::status(&args.data).await?;
-    match args.output {
-        Output::Table => print!("{}", client::render(&report)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-    }
+    print(&match args.output {
+        Output::Table => client::render(&report),
+        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+    })?;
     Ok(if client::is_failing(&report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn resume(args: ResumeArgs) -> anyhow::Result<ExitCode> {
+    let ResumeArgs { automation, policy, data } = args;
+    for target in client::resume(&data, &Resume { automation, policy }).await? {
+        print(&format!("{target} queued\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn reconcile(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     for target in client::reconcile(&args.data, &args.object).await? {
-        println!("{target} queued");
+        print(&format!("{target} queued\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("standard output cannot be written"),
+    }
 }
 
 fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -5,36 +5,43 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use windlass_model::ObjectRef;
 use windlass_model::status::{ObjectStatus, Readiness};
-use windlass_web::{ReconcileAnswer, StatusReport};
+use windlass_web::{ReconcileAnswer, Resume, StatusReport};
 
 use crate::endpoint::Endpoint;
 use crate::table;
 
 /// The instance is on this machine; when it takes longer, it hangs.
 const TIMEOUT: Duration = Duration::from_secs(10);
+const UNREADABLE: &str = "the answer is unreadable: is it another version of windlass that runs?";
 
 /// Asks the instance on this data directory for its status.
 pub(crate) async fn status(data: &Path) -> anyhow::Result<StatusReport> {
     let endpoint = Endpoint::read(data)?;
     let request = client()?.get(format!("{}/api/v1/status", endpoint.admin)).bearer_auth(&endpoint.token);
     let answer = request.send().await.with_context(|| not_running(data, &endpoint))?;
-    answer
-        .error_for_status()
-        .context("the instance refused to answer")?
-        .json()
-        .await
-        .context("an unreadable answer")
+    let answer = accepted(answer, data, &endpoint)?;
+    answer.error_for_status().context("the instance refused to answer")?.json().await.context(UNREADABLE)
 }
 
 /// Asks the instance on this data directory to look at an object now.
 pub(crate) async fn reconcile(data: &Path, object: &ObjectRef) -> anyhow::Result<Vec<ObjectRef>> {
+    ask(data, "reconcile", object).await
+}
+
+/// Asks the instance on this data directory to lift holds.
+pub(crate) async fn resume(data: &Path, resume: &Resume) -> anyhow::Result<Vec<ObjectRef>> {
+    ask(data, "resume", resume).await
+}
+
+async fn ask(data: &Path, what: &str, body: &impl Serialize) -> anyhow::Result<Vec<ObjectRef>> {
     let endpoint = Endpoint::read(data)?;
-    let url = format!("{}/api/v1/reconcile", endpoint.admin);
-    let request = client()?.post(url).bearer_auth(&endpoint.token).json(object);
+    let url = format!("{}/api/v1/{what}", endpoint.admin);
+    let request = client()?.post(url).bearer_auth(&endpoint.token).json(body);
     let answer = request.send().await.with_context(|| not_running(data, &endpoint))?;
-    match answer.json().await.context("an unreadable answer")? {
+    match accepted(answer, data, &endpoint)?.json().await.context(UNREADABLE)? {
         ReconcileAnswer::Queued { targets } => Ok(targets),
         ReconcileAnswer::Unknown { why } | ReconcileAnswer::Unavailable { why } => bail!("{why}"),
     }
@@ -82,6 +89,14 @@ fn latest(status: &ObjectStatus) -> String {
         (None, None, Some(path)) => path.clone(),
         (None, None, None) => "-".to_owned(),
     }
+}
+
+/// A process that ended without tidying up leaves its address, which another one may have now.
+fn accepted(answer: reqwest::Response, data: &Path, endpoint: &Endpoint) -> anyhow::Result<reqwest::Response> {
+    if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
+        bail!("what answers on {} is not the instance of {}: start it again", endpoint.admin, data.display());
+    }
+    Ok(answer)
 }
 
 fn not_running(data: &Path, endpoint: &Endpoint) -> String {

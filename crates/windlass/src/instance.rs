@@ -8,10 +8,10 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use windlass_model::resource::Receiver;
 use windlass_model::signal::RescanReason;
-use windlass_model::{Clock, Kind, ObjectRef, Spec};
+use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Spec};
 use windlass_promoter::{Promoter, signals_for};
 use windlass_store::Store;
-use windlass_web::{Check, Instance, ReconcileAnswer, StatusReport};
+use windlass_web::{Check, Instance, ReconcileAnswer, Resume, StatusReport};
 
 use crate::config::Configuration;
 
@@ -23,7 +23,7 @@ pub(crate) struct RunningInstance {
     spec: watch::Receiver<Arc<Spec>>,
     registry: Registry,
     promoter: Promoter,
-    queue: QueueGauges,
+    gauges: QueueGauges,
 }
 
 /// Set when they are asked for: the queue knows its depth at no cost.
@@ -43,8 +43,8 @@ impl RunningInstance {
         mut registry: Registry,
         promoter: Promoter,
     ) -> Self {
-        let queue = QueueGauges::register(&mut registry);
-        Self { store, clock, configuration, spec, registry, promoter, queue }
+        let gauges = QueueGauges::register(&mut registry);
+        Self { store, clock, configuration, spec, registry, promoter, gauges }
     }
 }
 
@@ -69,6 +69,16 @@ impl QueueGauges {
             gauges.outbox.clone(),
         );
         gauges
+    }
+}
+
+impl RunningInstance {
+    async fn queue(&self, signals: Vec<Signal>) -> ReconcileAnswer {
+        let targets = signals.iter().map(|signal| signal.target.clone()).collect();
+        match self.store.signal(signals, "requested").await {
+            Ok(()) => ReconcileAnswer::Queued { targets },
+            Err(error) => ReconcileAnswer::Unavailable { why: error.to_string() },
+        }
     }
 }
 
@@ -113,12 +123,12 @@ impl Instance for RunningInstance {
     async fn metrics(&self) -> String {
         if let Ok(depth) = self.store.depth().await {
             let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            self.queue.waiting.set(count(depth.waiting));
-            self.queue.running.set(count(depth.claimed));
-            self.queue.oldest_seconds.set(depth.oldest.map_or(0, |at| age(at, self.clock.now())));
+            self.gauges.waiting.set(count(depth.waiting));
+            self.gauges.running.set(count(depth.claimed));
+            self.gauges.oldest_seconds.set(depth.oldest.map_or(0, |at| age(at, self.clock.now())));
         }
         if let Ok(outbox) = self.store.outbox_depth().await {
-            self.queue.outbox.set(i64::try_from(outbox.waiting + outbox.sending).unwrap_or(i64::MAX));
+            self.gauges.outbox.set(i64::try_from(outbox.waiting + outbox.sending).unwrap_or(i64::MAX));
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
@@ -135,11 +145,26 @@ impl Instance for RunningInstance {
             );
             return ReconcileAnswer::Unknown { why };
         }
-        let targets = signals.iter().map(|signal| signal.target.clone()).collect();
-        match self.store.signal(signals, "requested").await {
-            Ok(()) => ReconcileAnswer::Queued { targets },
-            Err(error) => ReconcileAnswer::Unavailable { why: error.to_string() },
+        self.queue(signals).await
+    }
+
+    async fn resume(&self, resume: Resume) -> ReconcileAnswer {
+        let spec = self.spec.borrow().clone();
+        let Resume { automation, policy } = resume;
+        if !spec.automations.contains_key(&automation) {
+            let why = format!(
+                "ImageUpdateAutomation {automation} is not in the configuration; see `windlass status`"
+            );
+            return ReconcileAnswer::Unknown { why };
         }
+        let policy = policy.map(|name| ObjectKey::new(automation.namespace.clone(), name));
+        if let Some(policy) = policy.as_ref().filter(|policy| !spec.image_policies.contains_key(policy)) {
+            return ReconcileAnswer::Unknown {
+                why: format!("ImagePolicy {policy} is not in the configuration"),
+            };
+        }
+        let target = ObjectRef::new(Kind::ImageUpdateAutomation, automation);
+        self.queue(vec![Signal { target, hint: Hint::Resume { policy } }]).await
     }
 }
 

@@ -4,10 +4,12 @@ mod cli;
 mod client;
 mod clock;
 pub mod config;
+mod descriptors;
 mod endpoint;
 mod instance;
 mod logs;
 mod run;
+mod select;
 mod table;
 mod tasks;
 

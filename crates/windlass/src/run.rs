@@ -21,6 +21,7 @@ use windlass_web::{AdminToken, Limits, admin_router, serve};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Configuration};
+use crate::descriptors;
 use crate::endpoint::Endpoint;
 use crate::instance::RunningInstance;
 use crate::tasks::Tasks;
@@ -112,12 +113,13 @@ async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow:
         RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoter.clone());
     let admin_routes = admin_router(Arc::new(instance), AdminToken::new(&endpoint.token));
     let hooks = windlass_watcher::webhook::router(webhooks);
+    let limits = limits();
     match admin {
         Some(admin) => {
-            serve_on("admin", admin, admin_routes, tasks);
-            serve_on("webhooks", listener, hooks, tasks);
+            serve_on("admin", admin, admin_routes, limits, tasks);
+            serve_on("webhooks", listener, hooks, limits, tasks);
         }
-        None => serve_on("webhooks", listener, hooks.merge(admin_routes), tasks),
+        None => serve_on("webhooks", listener, hooks.merge(admin_routes), limits, tasks),
     }
     let stop = tasks.stop();
     tasks.spawn("schedule", async move {
@@ -136,9 +138,22 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
 }
 
-fn serve_on(name: &'static str, listener: TcpListener, router: Router, tasks: &mut Tasks) {
+fn serve_on(name: &'static str, listener: TcpListener, router: Router, limits: Limits, tasks: &mut Tasks) {
     let stop = tasks.stop();
-    tasks.spawn(name, serve(listener, router, Limits::default(), stop));
+    tasks.spawn(name, serve(listener, router, limits, stop));
+}
+
+/// As many connections as the process may have open files, with room for the rest of its work.
+fn limits() -> Limits {
+    let defaults = Limits::default();
+    let connections = descriptors::connections(descriptors::raise(), defaults.connections);
+    if connections < defaults.connections {
+        tracing::warn!(
+            connections,
+            "few files may be open (`ulimit -n`): a listener holds fewer connections"
+        );
+    }
+    Limits { connections, ..defaults }
 }
 
 /// The resources alone, for the services: they do not know where a configuration comes from.

@@ -2,9 +2,9 @@
 
 use super::duration::Units;
 use super::fields::{Fields, Slot};
-use super::object::Object;
+use super::object::{ORDER, Object, VARIANT_LOCK};
 use crate::name::ObjectKey;
-use crate::resource::{DigestReflection, ImagePolicy, Order, PolicyRule, TagFilter};
+use crate::resource::{DigestReflection, ImagePolicy, LeadingOrder, Order, PolicyRule, TagFilter};
 
 /// Fields of `spec`.
 const SPEC: &[&str] =
@@ -17,6 +17,8 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImagePolicy> {
     let repository = spec.required("imageRepositoryRef").and_then(|slot| repository(&slot, object));
     let rule = spec.required("policy").and_then(|slot| rule(&slot, object));
     let filter = spec.slot("filterTags").and_then(|slot| filter(&slot, object));
+    let leading = object.annotation(ORDER).and_then(|slot| leading_order(slot, object));
+    let lock = object.annotation(VARIANT_LOCK).and_then(|s| s.choice(&[("true", true), ("false", false)]));
     let digest = digest(&spec);
     let suspend = spec.flag("suspend");
     Some(ImagePolicy {
@@ -24,6 +26,8 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImagePolicy> {
         repository: repository?,
         rule: rule?,
         filter,
+        order: leading,
+        variant_lock: lock.unwrap_or_default(),
         digest: digest?,
         suspend,
     })
@@ -89,6 +93,14 @@ fn filter(slot: &Slot<'_>, object: &Object<'_>) -> Option<TagFilter> {
     (!filter.pattern.is_empty() || !filter.extract.is_empty()).then_some(filter)
 }
 
+fn leading_order(slot: &Slot<'_>, object: &Object<'_>) -> Option<LeadingOrder> {
+    let order = slot.check(slot.text()?.parse::<LeadingOrder>())?;
+    if let LeadingOrder::CalVer { format } = &order {
+        slot.check(object.semantics.calendar_format(format))?;
+    }
+    Some(order)
+}
+
 /// `digestReflectionPolicy` with `interval`, and the two CEL rules that tie them.
 fn digest(spec: &Fields<'_>) -> Option<DigestReflection> {
     const WORDS: [(&str, u8); 3] = [("Never", 0), ("IfNotPresent", 1), ("Always", 2)];
@@ -146,6 +158,49 @@ mod tests {
         assert_eq!(alphabetical.rule, PolicyRule::Alphabetical(Order::Asc));
         assert_eq!(alphabetical.digest, DigestReflection::IfNotPresent);
         assert_eq!(policy("  policy: {alphabetical: {}}\n  filterTags: {}\n").filter, None);
+    }
+
+    fn annotated(annotation: &str) -> String {
+        with("  policy: {alphabetical: {}}\n")
+            .replace("{name: app}\nspec", &format!("\n  name: app\n  annotations:\n    {annotation}\nspec"))
+    }
+
+    #[test]
+    fn annotations_lead_the_order_and_lock_the_variant() {
+        let read = |annotation: &str| {
+            let text = annotated(annotation);
+            let policy = only(&text).image_policies.values().next().unwrap().as_ref().clone();
+            assert!(policy.meta.unsupported.is_empty());
+            (policy.order, policy.variant_lock)
+        };
+        assert_eq!(read("other/order: x"), (None, false));
+        assert_eq!(read("windlass.dev/order: newest-pushed"), (Some(LeadingOrder::NewestPushed), false));
+        let format = "YYYY.0M.DD[-MICRO]".to_owned();
+        let calver = Some(LeadingOrder::CalVer { format });
+        assert_eq!(read("windlass.dev/order: calver:YYYY.0M.DD[-MICRO]"), (calver, false));
+        assert_eq!(read("windlass.dev/variant-lock: 'true'"), (None, true));
+        assert_eq!(read("windlass.dev/variant-lock: 'false'"), (None, false));
+    }
+
+    #[test]
+    fn wrong_annotations_are_named_with_their_line() {
+        for (annotation, message) in [
+            (
+                "windlass.dev/order: newest",
+                "is not an order: write `newest-pushed`, or `calver:` with a format",
+            ),
+            ("windlass.dev/order: calver", "for example `calver:YYYY.0M.0D[-MICRO]`"),
+            ("windlass.dev/order: semver:1", "is not an order"),
+            ("windlass.dev/order: calver:0M.0D", "has no year"),
+            ("windlass.dev/order:", "must be a string and is empty"),
+            ("windlass.dev/variant-lock: true", "must be a string and is a boolean: put it in quotes"),
+            ("windlass.dev/variant-lock: alpine", "`alpine` is not one of `true`, `false`"),
+            ("windlass.dev/variant-look: 'true'", "did you mean `windlass.dev/variant-lock`?"),
+        ] {
+            let text = annotated(annotation);
+            let field = format!("metadata.annotations.{}", annotation.split(':').next().unwrap());
+            assert!(found(&text, 6, &field, message), "{text}\n{:#?}", problems(&text));
+        }
     }
 
     #[test]

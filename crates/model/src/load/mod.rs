@@ -51,6 +51,8 @@ pub trait Semantics: Send + Sync {
     /// `spec.filterTags.extract`, with the pattern whose groups it names. A doubt is a warning: Flux knows no invalid
     /// template, an unknown group is empty.
     fn filter_extract(&self, pattern: &str, extract: &str) -> Result<(), String>;
+    /// The format in the annotation `windlass.dev/order: calver:FORMAT`
+    fn calendar_format(&self, format: &str) -> Result<(), String>;
     /// `spec.exclusionList[]`
     fn exclusion(&self, pattern: &str) -> Result<(), String>;
     /// `spec.git.commit.messageTemplate`

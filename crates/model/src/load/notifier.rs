@@ -9,10 +9,11 @@ use crate::resource::{NoticeKind, Notifier, NotifierTarget};
 /// Fields of `spec`.
 const SPEC: &[&str] = &["slack", "webhook", "events", "namespaces", "automations", "suspend"];
 /// Words of `spec.events`.
-const EVENTS: [(&str, NoticeKind); 3] = [
+const EVENTS: [(&str, NoticeKind); 4] = [
     ("committed", NoticeKind::Committed),
     ("failed", NoticeKind::Failed),
     ("recovered", NoticeKind::Recovered),
+    ("held", NoticeKind::Held),
 ];
 /// Slack's Web API.
 const SLACK_API: &str = "https://slack.com/api";
@@ -117,7 +118,8 @@ mod tests {
     fn the_three_targets_are_read_with_their_defaults() {
         let webhook = notifier("  slack: {webhook: {secretRef: {name: s}}}\n");
         assert_eq!(webhook.target, NotifierTarget::SlackWebhook { secret: "s".into() });
-        assert_eq!(webhook.events, [NoticeKind::Committed, NoticeKind::Failed, NoticeKind::Recovered]);
+        let all = [NoticeKind::Committed, NoticeKind::Failed, NoticeKind::Recovered, NoticeKind::Held];
+        assert_eq!(webhook.events, all);
         assert!(webhook.namespaces.is_empty() && webhook.automations.is_empty() && !webhook.suspend);
 
         let text = "  slack: {bot: {secretRef: {name: s}, channel: '#ops'}}\n  events: [failed, committed, failed]\n  \

@@ -19,6 +19,10 @@ const OUR_ANNOTATIONS: &str = "windlass.dev/";
 pub(super) const REGISTRY_HOSTS: &str = "windlass.dev/registry-hosts";
 /// Token servers that may see an ImageRepository's credentials.
 pub(super) const REGISTRY_AUTH_HOSTS: &str = "windlass.dev/registry-auth-hosts";
+/// An order that an ImagePolicy's tags are compared by before `spec.policy`.
+pub(super) const ORDER: &str = "windlass.dev/order";
+/// Whether an ImagePolicy's places keep the variant that they have.
+pub(super) const VARIANT_LOCK: &str = "windlass.dev/variant-lock";
 /// Other namespaces whose automations may write to a GitRepository.
 pub(super) const ACCESS_FROM: &str = "windlass.dev/access-from";
 /// A Secret's keys that come from environment variables.
@@ -156,6 +160,7 @@ fn top_level(kind: Kind) -> &'static [&'static str] {
 fn check_annotations(kind: Kind, annotations: &[(&str, Slot<'_>)]) {
     let known: &[&str] = match kind {
         Kind::ImageRepository => &[REGISTRY_HOSTS, REGISTRY_AUTH_HOSTS],
+        Kind::ImagePolicy => &[ORDER, VARIANT_LOCK],
         Kind::GitRepository => &[ACCESS_FROM],
         Kind::Secret => &[FROM_ENV, FROM_FILE],
         _ => &[],

@@ -28,6 +28,10 @@ impl Semantics for TestSemantics {
         }
     }
 
+    fn calendar_format(&self, format: &str) -> Result<(), String> {
+        if format.contains("YY") { Ok(()) } else { Err("has no year".to_owned()) }
+    }
+
     fn exclusion(&self, pattern: &str) -> Result<(), String> {
         self.filter_pattern(pattern)
     }

@@ -124,6 +124,16 @@ async fn content_that_does_not_match_its_digest_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_page_without_a_digest_is_not_taken_for_a_manifest() {
+    for page in ["<html>Sign in</html>", "", "{}", "[]", r#"{"errors":[{"code":"UNKNOWN"}]}"#] {
+        let server = Server::start(move |_| async move { status(200).body(Body::from(page)).unwrap() }).await;
+        let error = open(&server).resolve(&tag("1")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{page}");
+        assert!(error.to_string().contains("not a manifest"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_past_four_mebibytes_is_an_error() {
     let server =
         Server::start(|_| async { status(200).body(Body::from(vec![b' '; (4 << 20) + 1])).unwrap() }).await;

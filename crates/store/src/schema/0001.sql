@@ -61,6 +61,19 @@ CREATE TABLE commits (
 CREATE INDEX commits_by_automation ON commits (automation, seq);
 CREATE INDEX commits_by_age ON commits (at);
 
+-- What Git and a policy last agreed upon in a file: a value that differs was set by a person.
+CREATE TABLE agreed (
+    automation TEXT NOT NULL,
+    file       TEXT NOT NULL,
+    policy     TEXT NOT NULL,
+    tag        TEXT NOT NULL,
+    before     TEXT,
+    rule       TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    told       TEXT,               -- the person's value that people were told of
+    PRIMARY KEY (automation, file, policy)
+) STRICT, WITHOUT ROWID;
+
 -- Pushes that were begun and not yet recorded: settled by looking at the branch.
 CREATE TABLE intents (
     id   TEXT PRIMARY KEY,

@@ -45,7 +45,7 @@ pub(super) fn taken(receipt: &Receipt) -> Response {
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let retry = |seconds| Some((header::RETRY_AFTER, HeaderValue::from_static(seconds)));
     let detail;
-    let (status, header, error) = match refusal {
+    let (status, extra, error) = match refusal {
         Refusal::UnknownPath => (StatusCode::NOT_FOUND, None, "no receiver has this path"),
         Refusal::Closed => {
             (StatusCode::SERVICE_UNAVAILABLE, retry(RETRY_LATER), "the receiver is suspended or not ready")
@@ -67,7 +67,17 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
             (StatusCode::BAD_REQUEST, None, detail.as_str())
         }
     };
-    json(status, header, &Refused { error })
+    let mut response = json(status, extra, &Refused { error });
+    if leaves_body_unread(refusal) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether the sender may still be sending its body: the connection then ends with the answer. A sender that is not told
+/// would lose its next event on it.
+fn leaves_body_unread(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::UnknownPath | Refusal::Closed | Refusal::Body(_))
 }
 
 fn json(status: StatusCode, header: Option<(HeaderName, HeaderValue)>, body: &impl Serialize) -> Response {

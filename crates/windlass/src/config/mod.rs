@@ -14,4 +14,5 @@ mod source;
 
 pub use check::{Report, check};
 pub use configuration::Configuration;
+pub(crate) use semantics::PolicySemantics;
 pub use source::Source;

@@ -2,13 +2,14 @@
 //! is told at its exact field and line.
 
 use windlass_model::load::Semantics;
+use windlass_policy::calver::CalendarFormat;
 use windlass_policy::constraint::Constraint;
 use windlass_policy::expand::Expansion;
 use windlass_policy::go_regex::GoRegex;
 use windlass_policy::template::Template;
 
 /// The policies' own grammars.
-pub(super) struct PolicySemantics;
+pub(crate) struct PolicySemantics;
 
 impl Semantics for PolicySemantics {
     fn semver_range(&self, range: &str) -> Result<(), String> {
@@ -27,6 +28,10 @@ impl Semantics for PolicySemantics {
                 .to_owned());
         }
         Ok(())
+    }
+
+    fn calendar_format(&self, format: &str) -> Result<(), String> {
+        CalendarFormat::parse(format).map(drop).map_err(|error| error.to_string())
     }
 
     fn exclusion(&self, pattern: &str) -> Result<(), String> {
@@ -50,6 +55,8 @@ mod tests {
         assert_eq!(semantics.filter_pattern("^main-(?P<ts>[0-9]+)$"), Ok(()));
         assert!(semantics.filter_pattern("(").is_err());
         assert!(semantics.exclusion("[").is_err());
+        assert_eq!(semantics.calendar_format("YYYY.0M.DD[-MICRO]"), Ok(()));
+        assert!(semantics.calendar_format("0M.DD").is_err());
         assert_eq!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts"), Ok(()));
         assert!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts1").is_err());
         assert_eq!(semantics.message_template("Update {{ .AutomationObject }}"), Ok(()));

@@ -1,0 +1,133 @@
+//! What Git and the policies of an automation last agreed upon, as the ledger remembers it, and what follows when a
+//! person's value differs: the hold is told once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use windlass_model::{ObjectKey, ObjectRef, Spec, Tag};
+use windlass_policy::election::Agreed;
+use windlass_policy::plan::{Facts, Outcome, Plan};
+use windlass_store::{Agreement, LedgerWrite, Record, Store, StoreError};
+
+use crate::notices;
+
+/// A file and a policy whose markers are in it.
+pub(crate) type Group = (Arc<str>, ObjectKey);
+
+/// The agreements of one automation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreements {
+    known: BTreeMap<Group, Agreed>,
+    /// The person's value that people were told of.
+    told: BTreeMap<Group, Tag>,
+}
+
+/// A new agreement, on its way into the ledger with the commit that brings it about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NewAgreement {
+    file: String,
+    policy: ObjectKey,
+    tag: Tag,
+    before: Option<Tag>,
+    rule: String,
+}
+
+/// A value that stays although the policy chooses another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hold {
+    group: Group,
+    present: Tag,
+    text: String,
+}
+
+impl Agreements {
+    /// Reads them from the ledger.
+    pub(crate) async fn load(store: &Store, automation: &ObjectKey) -> Result<Self, StoreError> {
+        let mut agreements = Self::default();
+        for Agreement { file, policy, tag, before, rule, told, .. } in store.load_agreed(automation).await? {
+            let group: Group = (file.into(), policy);
+            agreements.told.extend(told.map(|told| (group.clone(), told)));
+            agreements.known.insert(group, Agreed { tag, before, rule: rule.into() });
+        }
+        Ok(agreements)
+    }
+
+    /// For the decision.
+    pub(crate) fn known(&self) -> &BTreeMap<Group, Agreed> {
+        &self.known
+    }
+
+    /// Takes over what was recorded.
+    pub(crate) fn learn(&mut self, new: &[NewAgreement]) {
+        for NewAgreement { file, policy, tag, before, rule } in new {
+            let group: Group = (file.as_str().into(), policy.clone());
+            self.told.remove(&group);
+            let (tag, before) = (tag.clone(), before.clone());
+            self.known.insert(group, Agreed { tag, before, rule: rule.as_str().into() });
+        }
+    }
+
+    /// The record that tells people of the holds that they do not know of yet; empty where there is none.
+    pub(crate) fn tell(
+        &mut self,
+        spec: &Spec,
+        automation: &ObjectRef,
+        holds: Vec<Hold>,
+        at: Timestamp,
+    ) -> Record {
+        let mut record = Record::default();
+        for Hold { group, present, text } in holds {
+            if self.told.get(&group) == Some(&present) {
+                continue;
+            }
+            let (file, policy) = group.clone();
+            let what = format!("{file} {policy} {present} {at}");
+            record.outbox.extend(notices::held(spec, automation, &what, &text, at));
+            record.ledger.push(LedgerWrite::HoldTold {
+                automation: automation.key.clone(),
+                file: file.to_string(),
+                policy,
+                present: present.clone(),
+            });
+            self.told.insert(group, present);
+        }
+        record
+    }
+}
+
+impl NewAgreement {
+    /// The ledger's form.
+    pub(crate) fn write(&self, automation: &ObjectKey, at: Timestamp) -> LedgerWrite {
+        let Self { file, policy, tag, before, rule } = self.clone();
+        let automation = automation.clone();
+        LedgerWrite::Agreed(Agreement { automation, file, policy, tag, before, rule, at, told: None })
+    }
+}
+
+/// The agreements that a plan brings about.
+pub(crate) fn new(facts: &Facts, plan: &Plan) -> Vec<NewAgreement> {
+    let agreed = windlass_policy::plan::agreements(facts, plan).into_iter();
+    let new = |((file, policy), Agreed { tag, before, rule }): (Group, Agreed)| NewAgreement {
+        file: file.to_string(),
+        policy,
+        tag,
+        before,
+        rule: rule.to_string(),
+    };
+    agreed.map(new).collect()
+}
+
+/// The values that a person set, or that would go back and forth: one for each file and policy.
+pub(crate) fn holds(facts: &Facts, plan: &Plan) -> Vec<Hold> {
+    let mut holds: BTreeMap<Group, Hold> = BTreeMap::new();
+    for (place, outcome) in facts.places.iter().zip(&plan.outcomes) {
+        let (Outcome::Held { present, .. } | Outcome::Flapping { present, .. }) = outcome else { continue };
+        let group = (place.file.clone(), place.marker.policy.clone());
+        let ObjectKey { namespace, name } = &place.marker.policy;
+        let text = format!("{}:{}: {namespace}:{name} {outcome}", place.file, place.line);
+        holds.entry(group.clone()).or_insert(Hold { group, present: present.clone(), text });
+    }
+    holds.into_values().collect()
+}

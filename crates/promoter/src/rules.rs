@@ -1,0 +1,82 @@
+//! Compiled rules, each distinct one once. Thousands of policies state the same few, and every compiled regular
+//! expression takes tens of kilobytes as soon as it is used.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Weak};
+
+use windlass_model::resource::{PolicyRule, TagFilter};
+use windlass_policy::exclusion::{Exclusions, InvalidExclusions};
+use windlass_policy::selection::{InvalidPolicy, Selector};
+
+/// The compiled rules that are in use.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    selectors: HashMap<(PolicyRule, Option<TagFilter>), Weak<Selector>>,
+    exclusions: HashMap<Vec<String>, Weak<Exclusions>>,
+}
+
+impl Rules {
+    /// The compiled form of a policy.
+    pub(crate) fn selector(
+        &mut self,
+        rule: &PolicyRule,
+        filter: Option<&TagFilter>,
+    ) -> Result<Arc<Selector>, InvalidPolicy> {
+        let key = (rule.clone(), filter.cloned());
+        shared(&mut self.selectors, key, || Selector::compile(rule, filter))
+    }
+
+    /// The compiled form of an exclusion list.
+    pub(crate) fn exclusions(&mut self, patterns: &[String]) -> Result<Arc<Exclusions>, InvalidExclusions> {
+        shared(&mut self.exclusions, patterns.to_vec(), || Exclusions::compile(patterns))
+    }
+
+    /// Forgets what nobody uses any more.
+    pub(crate) fn forget_unused(&mut self) {
+        self.selectors.retain(|_, rule| rule.strong_count() > 0);
+        self.exclusions.retain(|_, rule| rule.strong_count() > 0);
+    }
+}
+
+fn shared<K: Eq + Hash, T, E>(
+    known: &mut HashMap<K, Weak<T>>,
+    key: K,
+    compile: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E> {
+    if let Some(rule) = known.get(&key).and_then(Weak::upgrade) {
+        return Ok(rule);
+    }
+    let rule = Arc::new(compile()?);
+    known.insert(key, Arc::downgrade(&rule));
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rules_are_compiled_once_and_forgotten_with_their_last_user() {
+        let mut rules = Rules::default();
+        let range = |range: &str| PolicyRule::SemVer { range: range.to_owned() };
+        let first = rules.selector(&range("1.x"), None).unwrap();
+        assert!(Arc::ptr_eq(&first, &rules.selector(&range("1.x"), None).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &rules.selector(&range("2.x"), None).unwrap()));
+        let list = ["^.*\\.sig$".to_owned()];
+        let excluded = rules.exclusions(&list).unwrap();
+        assert!(Arc::ptr_eq(&excluded, &rules.exclusions(&list).unwrap()));
+        rules.forget_unused();
+        assert_eq!((rules.selectors.len(), rules.exclusions.len()), (1, 1), "2.x has no user");
+        drop((first, excluded));
+        rules.forget_unused();
+        assert!(rules.selectors.is_empty() && rules.exclusions.is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_compiled_is_not_remembered() {
+        let mut rules = Rules::default();
+        assert!(rules.exclusions(&["(".to_owned()]).is_err());
+        assert!(rules.exclusions.is_empty());
+    }
+}
