@@ -1,1 +1,15 @@
-fn main() {}
+//! The integration tests: the built binary against a real registry, a real Git server and a real chat endpoint.
+//!
+//! One binary, so that it links once. A test builds its own world (free ports, fresh folders) and never sleeps; it waits
+//! for what it wants to see.
+
+mod crash;
+mod garbage;
+mod hands;
+mod notices;
+mod operate;
+mod outage;
+mod path;
+mod race;
+mod reload;
+mod select;

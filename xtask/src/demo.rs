@@ -6,19 +6,15 @@ mod screen;
 mod steps;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use windlass_testkit::fleet::Fleet;
 use windlass_testkit::git_server::GitServer;
-use windlass_testkit::locate::target_folder;
 use windlass_testkit::world::{Announces, FLEET, REPOSITORY, World, WorldOptions};
 
-use crate::root;
-use crate::run::shown;
-use crate::setup;
+use crate::{build, setup};
 use screen::Screen;
 
 const FIRST_TAG: &str = "6.1.0";
@@ -52,19 +48,10 @@ pub(crate) struct Demo {
 /// Runs it.
 pub(crate) fn run(demo: &Demo) -> Result<()> {
     setup::git()?;
-    let windlass = build(demo.release)?;
+    let windlass = build::windlass(demo.release)?;
     let registry = setup::any_registry()?;
     let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;
     runtime.block_on(tell(demo.keep, windlass, registry))
-}
-
-fn build(release: bool) -> Result<PathBuf> {
-    let (profile, folder) = if release { ("release", "release") } else { ("dev", "debug") };
-    eprintln!("building windlass ({profile} profile)");
-    let mut command = Command::new("cargo");
-    command.args(["build", "--locked", "--package", "windlass", "--profile", profile]).current_dir(root()?);
-    shown(&mut command)?;
-    Ok(target_folder()?.join(folder).join(format!("windlass{}", std::env::consts::EXE_SUFFIX)))
 }
 
 async fn tell(keep: bool, windlass: PathBuf, registry: PathBuf) -> Result<()> {

@@ -1,5 +1,7 @@
-//! The one door for a contributor: install the tools, run the demonstration, run every check.
+//! The one door for a contributor: install the tools, run the demonstration, run every check, measure.
 
+mod bench;
+mod build;
 mod checks;
 mod demo;
 mod run;
@@ -27,6 +29,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run every check: format, lints, tidy, dependency policy, documentation, tests
     Test(checks::Checks),
+    /// Measure speed and memory beside their targets and beside a bare `git push`
+    Bench(bench::Bench),
     /// Check the crate graph, purity, file sizes, manifests and links
     Tidy,
 }
@@ -46,6 +50,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Setup => setup::everything().map(drop),
         Command::Demo(demo) => demo::run(demo),
         Command::Test(checks) => checks::run(checks),
+        Command::Bench(bench) => bench::run(bench),
         Command::Tidy => tidy::run(),
     }
 }

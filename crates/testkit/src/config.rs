@@ -80,11 +80,13 @@ pub fn image_repository(
 }
 
 /// An ImagePolicy with a semver range, for the ImageRepository of the same name. `digest` is its
-/// `digestReflectionPolicy`: `Never` or `IfNotPresent`.
+/// `digestReflectionPolicy`: `Never`, `IfNotPresent`, or `Always`, with an hour's interval.
 pub fn image_policy(namespace: &str, name: &str, range: &str, digest: &str) -> String {
+    let interval = if digest == "Always" { "  interval: 1h\n" } else { "" };
     format!(
         "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\n{}spec:\n  imageRepositoryRef:\n    \
-         name: {name}\n  policy:\n    semver:\n      range: '{range}'\n  digestReflectionPolicy: {digest}\n",
+         name: {name}\n  policy:\n    semver:\n      range: '{range}'\n  digestReflectionPolicy: {digest}\n\
+         {interval}",
         metadata(namespace, name)
     )
 }

@@ -1,7 +1,9 @@
 //! The distribution registry's notifications, written by hand: for deliveries that a real registry would not make, such
 //! as the same event ten times.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::image::MANIFEST;
 
@@ -26,6 +28,15 @@ pub struct Push<'a> {
 /// An envelope of these events.
 pub fn envelope(pushes: &[Push<'_>]) -> Value {
     json!({"events": pushes.iter().map(event).collect::<Vec<_>>()})
+}
+
+/// The value of `X-Signature` for a `generic-hmac` Receiver: `sha256=<hex>`.
+///
+/// # Panics
+/// Never: a key of any length is a key.
+pub fn signature(token: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("HMAC takes keys of any length");
+    format!("sha256={}", hex::encode(mac.chain_update(body).finalize().into_bytes()))
 }
 
 fn event(push: &Push<'_>) -> Value {

@@ -19,6 +19,7 @@ pub mod http_server;
 pub mod image;
 pub mod locate;
 pub mod metrics;
+pub mod observed;
 pub mod port;
 pub mod process;
 pub mod registry;

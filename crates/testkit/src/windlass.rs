@@ -16,7 +16,7 @@ use crate::{eventually, locate};
 
 /// From the start of the process until it says where it listens. A machine that also compiles is slow.
 const START: Duration = Duration::from_secs(30);
-/// Written into the data folder by a running process: `{"listen": URL, "admin": URL, "pid": N}`.
+/// Written into the data folder by a running process: `{"listen": URL, "admin": URL, "pid": N, "token": TEXT}`.
 const ENDPOINT_FILE: &str = "endpoint.json";
 
 /// How to run the program.
@@ -58,6 +58,7 @@ pub struct Windlass {
 struct Endpoint {
     listen: String,
     admin: String,
+    token: String,
 }
 
 impl Windlass {
@@ -173,7 +174,7 @@ impl Windlass {
         Ok(Metrics::parse(&text))
     }
 
-    /// `windlass status --output json`
+    /// `windlass status --output json`, also where it says by its exit status of 1 that a resource fails.
     ///
     /// # Errors
     /// When the command fails or prints something else.
@@ -181,8 +182,45 @@ impl Windlass {
         let data = self.options.data.as_os_str().to_owned();
         let output =
             command(&["status".into(), "--data".into(), data, "--output".into(), "json".into()]).await?;
-        ensure!(output.status.success(), "windlass status: {}", String::from_utf8_lossy(&output.stderr));
+        let answered = matches!(output.status.code(), Some(0 | 1));
+        ensure!(answered, "windlass status: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).context("windlass status printed something that is not JSON")
+    }
+
+    /// What the local API asks for.
+    pub fn admin_token(&self) -> &str {
+        &self.endpoint.token
+    }
+
+    /// What `windlass status` shows, from the local API itself: for looking often.
+    ///
+    /// # Errors
+    /// When no answer comes, or one that is not JSON.
+    pub async fn report(&self) -> Result<Value> {
+        let request = self.http.get(format!("{}/api/v1/status", self.endpoint.admin));
+        let response =
+            request.bearer_auth(&self.endpoint.token).send().await.context("asking for the status")?;
+        let text = response.error_for_status()?.text().await.context("reading the status")?;
+        serde_json::from_str(&text).context("the status is not JSON")
+    }
+
+    /// Waits until the status of one resource is as a test wants it, and gives it: `"ImagePolicy/apps/podinfo"`.
+    ///
+    /// # Errors
+    /// When it does not become so `within` that time; the message has what was seen last.
+    pub async fn wait_for_resource(
+        &self,
+        object: &str,
+        within: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        eventually(within, format!("{object} to be as the test wants it"), async || {
+            let report = self.report().await?;
+            let found = resource(&report, object).with_context(|| format!("{object} has no status"))?;
+            ensure!(wanted(found), "it is {found:#}");
+            Ok(Some(found.clone()))
+        })
+        .await
     }
 
     /// `windlass reconcile KIND/NAMESPACE/NAME`
@@ -226,6 +264,16 @@ impl Windlass {
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().context("reading a memory size")?;
         Ok(kibibytes * 1024)
     }
+}
+
+/// The entry of one resource in a report: `"ImagePolicy/apps/podinfo"`.
+pub fn resource<'a>(report: &'a Value, object: &str) -> Option<&'a Value> {
+    let (kind, key) = object.split_once('/')?;
+    let (namespace, name) = key.split_once('/')?;
+    report["resources"].as_array()?.iter().find(|entry| {
+        let found = &entry["object"];
+        found["kind"] == kind && found["key"]["namespace"] == namespace && found["key"]["name"] == name
+    })
 }
 
 /// Runs `windlass` with these arguments until it ends: `check`, `--help`, a `run` that is expected to refuse.
@@ -286,8 +334,8 @@ fn read_endpoint(file: &Path, id: u32) -> Result<Option<Endpoint>> {
     if value["pid"].as_u64() != Some(u64::from(id)) {
         return Ok(None);
     }
-    let url = |key: &str| {
+    let text = |key: &str| {
         value[key].as_str().map(str::to_owned).with_context(|| format!("{} has no {key}", file.display()))
     };
-    Ok(Some(Endpoint { listen: url("listen")?, admin: url("admin")? }))
+    Ok(Some(Endpoint { listen: text("listen")?, admin: text("admin")?, token: text("token")? }))
 }

@@ -361,7 +361,22 @@ impl World {
 /// # Errors
 /// When the world does not start, or the test fails.
 pub async fn run(options: WorldOptions, test: impl AsyncFnOnce(&mut World) -> Result<()>) -> Result<()> {
-    let mut world = World::start(options).await?;
+    let starting = async |world: &mut World| {
+        world.start_windlass().await?;
+        test(world).await
+    };
+    run_prepared(options, starting).await
+}
+
+/// As [`run`], but Windlass is started by the test, after whatever it does before.
+///
+/// # Errors
+/// When the world does not start, or the test fails.
+pub async fn run_prepared(
+    options: WorldOptions,
+    test: impl AsyncFnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let mut world = World::prepare(options).await?;
     let result = test(&mut world).await;
     result.with_context(|| format!("Windlass's log:\n{}\n", tail(&world.log_text(), 200)))
 }

@@ -1,0 +1,144 @@
+//! Looking at a world from outside: what a resource's status says, whether anything is left to do, and whether the
+//! promises were kept: each commit made once, told once, and nothing lost.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::eventually;
+use crate::git_repository::{BRANCH, Commit};
+use crate::slack::Message;
+use crate::windlass::Windlass;
+use crate::world::{PATIENCE, World};
+
+/// The status name of the world's ImageRepository.
+pub const IMAGE: &str = "ImageRepository/apps/podinfo";
+/// The status name of the world's ImagePolicy.
+pub const POLICY: &str = "ImagePolicy/apps/podinfo";
+/// The status name of the world's ImageUpdateAutomation.
+pub const AUTOMATION: &str = "ImageUpdateAutomation/apps/fleet";
+/// The author of Windlass's commits, as the configuration has it.
+pub const AUTHOR: &str = "Windlass <windlass@example.org>";
+/// What must be zero when nothing is left to do: keys that wait, keys that are worked on, notices to deliver.
+const LEFT_TO_DO: [&str; 3] = ["windlass_queue_waiting", "windlass_queue_running", "windlass_outbox_waiting"];
+
+impl World {
+    /// The running Windlass, to look at.
+    ///
+    /// # Errors
+    /// Before [`World::start_windlass`].
+    pub fn running(&self) -> Result<&Windlass> {
+        self.windlass.as_ref().context("the test has not started Windlass")
+    }
+
+    /// Waits until a resource fails with these words in its message, and gives its status.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub async fn wait_failing(&self, object: &str, words: &str) -> Result<Value> {
+        let failing = |status: &Value| {
+            status["ready"] == "failing"
+                && status["message"].as_str().is_some_and(|text| text.contains(words))
+        };
+        let status = self.running()?.wait_for_resource(object, PATIENCE, failing).await;
+        status.with_context(|| format!("{object} should fail and say `{words}`"))
+    }
+
+    /// Waits until a resource is ready, and gives its status.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub async fn wait_working(&self, object: &str) -> Result<Value> {
+        self.running()?.wait_for_resource(object, PATIENCE, |status| status["ready"] == "ready").await
+    }
+
+    /// The places that an automation does not write, each with file, line and cause.
+    ///
+    /// # Errors
+    /// When Windlass does not answer.
+    pub async fn diagnostics(&self, automation: &str) -> Result<Vec<String>> {
+        let report = self.running()?.report().await?;
+        let status = crate::windlass::resource(&report, automation).context("no such automation")?;
+        let texts = status["diagnostics"].as_array().into_iter().flatten();
+        Ok(texts.filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// Waits until no work and no notice is left.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn idle(&self) -> Result<()> {
+        let windlass = self.running()?;
+        eventually(PATIENCE, "nothing to be left to do", async || {
+            let metrics = windlass.metrics().await?;
+            let left = LEFT_TO_DO.map(|name| (name, metrics.get(name, &[])));
+            ensure!(left.iter().all(|(_, count)| *count == Some(0.0)), "left: {left:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Waits until nothing is left to do, then checks what must hold after any trouble: `count` commits of
+    /// Windlass, on a branch that is linear and sound, each told once. Gives Windlass's commits, newest first.
+    ///
+    /// # Errors
+    /// When any of that does not hold.
+    pub async fn expect_commits(&self, count: usize) -> Result<Vec<Commit>> {
+        self.idle().await?;
+        let log = self.repository.log(BRANCH).await?;
+        for pair in log.windows(2) {
+            ensure!(pair[0].parents == [pair[1].id.clone()], "the branch is not linear: {log:#?}");
+        }
+        self.repository.fsck().await?;
+        let ours: Vec<Commit> = log.into_iter().filter(|commit| commit.author == AUTHOR).collect();
+        ensure!(ours.len() == count, "{count} commits were expected: {ours:#?}");
+        self.each_was_told_once(&ours)?;
+        Ok(ours)
+    }
+
+    fn each_was_told_once(&self, commits: &[Commit]) -> Result<()> {
+        let messages = self.slack.messages();
+        let mut told: Vec<_> =
+            messages.iter().filter(|m| m.is_commit()).filter_map(Message::event_id).collect();
+        let mut made: Vec<_> = commits.iter().map(|commit| commit.id.as_str()).collect();
+        told.sort_unstable();
+        made.sort_unstable();
+        ensure!(told == made, "commits {made:?} were made, and these were told: {messages:#?}");
+        Ok(())
+    }
+}
+
+impl Message {
+    /// Whether it tells of a commit.
+    pub fn is_commit(&self) -> bool {
+        self.title().starts_with("*Committed*")
+    }
+
+    /// Whether it tells that something began to fail.
+    pub fn is_failure(&self) -> bool {
+        self.title().starts_with("*Failing*")
+    }
+
+    /// Whether it tells that something works again.
+    pub fn is_recovery(&self) -> bool {
+        self.title().starts_with("*Recovered*")
+    }
+
+    /// The visible id by which a repeat is recognised: for a commit, the commit's.
+    pub fn event_id(&self) -> Option<&str> {
+        let (_, rest) = self.footer()?.split_once("event `")?;
+        Some(rest.split_once('`')?.0)
+    }
+
+    /// Whether it is marked as a repeat.
+    pub fn is_repeat(&self) -> bool {
+        self.footer().is_some_and(|footer| footer.contains("sent again"))
+    }
+
+    fn title(&self) -> &str {
+        self.body["blocks"][0]["text"]["text"].as_str().unwrap_or_default()
+    }
+
+    fn footer(&self) -> Option<&str> {
+        self.body["blocks"].as_array()?.last()?["elements"][0]["text"].as_str()
+    }
+}

@@ -1,0 +1,126 @@
+//! `cargo xtask bench`: the numbers that this project holds itself to, each beside its target and beside a baseline of
+//! the same run, because machines differ more than programs do. Everything is observed from outside.
+
+mod bare;
+mod event;
+mod figures;
+mod fleet;
+mod hooks;
+mod memory;
+mod ref_watch;
+mod report;
+mod stage;
+mod webhooks;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::{build, setup};
+use report::{Report, Table};
+use stage::Stage;
+
+/// What to measure, and how the result is printed.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench                            Everything: about five minutes after the release build
+  cargo xtask bench --quick                    Fewer and smaller: to see that it works, not to quote
+  cargo xtask bench --only event --only fleet
+  cargo xtask bench --output json | jq '.tables[].rows[] | select(.met == false)'
+
+A target that is missed is marked; it is no error.")]
+pub(crate) struct Bench {
+    /// Fewer iterations and smaller worlds
+    #[arg(long)]
+    quick: bool,
+    /// Only this measurement; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Measurement>,
+    /// How the result is printed
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Output,
+    /// Measure this `windlass` program instead of building one: to compare two versions
+    #[arg(long, value_name = "FILE")]
+    windlass: Option<PathBuf>,
+}
+
+/// The measurements, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measurement {
+    /// From a webhook to the commit on the remote, beside a bare `git push`
+    Event,
+    /// Durable webhooks accepted per second
+    Webhooks,
+    /// Resident memory
+    Memory,
+    /// A thousand images updated at once in one repository
+    Fleet,
+}
+
+/// How the result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Tables for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Runs the measurements.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    setup::git()?;
+    let windlass = match &bench.windlass {
+        Some(program) => {
+            std::fs::canonicalize(program).with_context(|| format!("--windlass {}", program.display()))?
+        }
+        None => build::windlass(true)?,
+    };
+    ensure!(windlass.is_file(), "--windlass {} is not a program", windlass.display());
+    let stage = Stage { windlass, registry: setup::any_registry()?, quick: bench.quick };
+    let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;
+    let measured = runtime.block_on(async {
+        tokio::select! {
+            measured = measure(&stage, bench) => measured,
+            // An error, so that everything is dropped, which ends it.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    });
+    let report = measured?;
+    if bench.output == Output::Json {
+        println!("{:#}", report.json());
+    }
+    Ok(())
+}
+
+async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
+    let mut report = Report::new(bench.quick);
+    if bench.output == Output::Table {
+        println!("{}", report.heading());
+    }
+    for name in Measurement::value_variants() {
+        if !bench.only.is_empty() && !bench.only.contains(name) {
+            continue;
+        }
+        eprintln!("measuring: {name:?}");
+        let tables = match name {
+            Measurement::Event => event::measure(stage).await,
+            Measurement::Webhooks => webhooks::measure(stage).await,
+            Measurement::Memory => memory::measure(stage).await,
+            Measurement::Fleet => fleet::measure(stage).await,
+        };
+        for table in tables.with_context(|| format!("measuring {name:?}"))? {
+            show(bench.output, &table);
+            report.tables.push(table);
+        }
+    }
+    Ok(report)
+}
+
+/// Each table as soon as it is there: the whole takes minutes.
+fn show(output: Output, table: &Table) {
+    if output == Output::Table {
+        println!("\n{table}");
+    }
+}

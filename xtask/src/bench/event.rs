@@ -1,0 +1,221 @@
+//! From a webhook to the commit on the remote, warm, beside a bare `git push` of an equal commit to the same server,
+//! in turns. Two instances of Windlass run: one with its data in memory, as everything else here, and one with it on
+//! disk, where every event and every intent is written through to the disk.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use windlass_testkit::config::ConfigFolder;
+use windlass_testkit::event::Push;
+use windlass_testkit::fleet::{FIRST_TAG, Fleet};
+use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::git_repository::{BRANCH, BareRepository};
+use windlass_testkit::git_server::{GitOptions, GitServer};
+use windlass_testkit::registry::Registry;
+use windlass_testkit::traffic::Exchange;
+
+use super::bare::{BarePush, BarePushes};
+use super::figures::{Figure, Samples, Target};
+use super::hooks::{Line, announcement};
+use super::ref_watch::RefWatch;
+use super::report::Table;
+use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
+
+/// Rounds that are not counted: first connections, first reads.
+const WARM_UP: usize = 3;
+
+/// Runs the rounds and gives the table.
+pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
+    let rounds = stage.size(60, 15);
+    let fleet = Fleet::default();
+    let registry = stage.start_registry().await?;
+    stage::push_all(&registry, fleet.policies, FIRST_TAG).await?;
+    let server = GitServer::start(GitOptions::default())?;
+    let mut memory = Contender::start(stage, &server, &registry, fleet, Storage::Memory).await?;
+    let mut disk = Contender::start(stage, &server, &registry, fleet, Storage::Disk).await?;
+    let total = rounds + WARM_UP;
+    let mut bare = BarePushes::prepare(&server, "bare", fleet, &registry.host(), total, tag).await?;
+
+    let mut measured = Rounds::default();
+    for round in 0..total {
+        let digest = registry
+            .images()
+            .push(&Fleet::image_path(round % fleet.policies), &tag(round), &tag(round))
+            .await?;
+        // The order changes, so that nobody always comes after the same other.
+        for turn in 0..3 {
+            match (round + turn) % 3 {
+                0 => measured.memory.push(memory.promote(&server, round, &digest).await?),
+                1 => measured.disk.push(disk.promote(&server, round, &digest).await?),
+                _ => measured.bare.push(bare.push().await?),
+            }
+        }
+    }
+    memory.verify(total).await?;
+    disk.verify(total).await?;
+    measured.skip(WARM_UP);
+    Ok(vec![measured.table(fleet, &memory, &disk)?])
+}
+
+fn tag(round: usize) -> String {
+    format!("1.0.{}", round + 1)
+}
+
+/// One instance with a repository of its own.
+struct Contender {
+    instance: Instance,
+    line: Line,
+    repository: BareRepository,
+    fleet: Fleet,
+    host: String,
+}
+
+/// One event, as it was seen from outside. All times are since the webhook's first byte.
+#[derive(Debug, Clone, Copy)]
+struct Promotion {
+    /// The webhook was answered: the event is durable.
+    accepted: Duration,
+    /// The Git server was asked where the branch is: the tag is resolved and chosen.
+    looked: Duration,
+    /// The push arrived at the server: the commit is made and its intent stored.
+    pushed: Duration,
+    /// The branch moved.
+    moved: Duration,
+}
+
+impl Contender {
+    async fn start(
+        stage: &Stage,
+        server: &GitServer,
+        registry: &Registry,
+        fleet: Fleet,
+        storage: Storage,
+    ) -> Result<Self> {
+        let name = format!("{FLEET}-{storage:?}").to_lowercase();
+        let host = registry.host();
+        let repository = fleet.create(server, &name, &host).await?;
+        let config = ConfigFolder::new()?;
+        config.write("images.yaml", stage::images(&host, fleet.policies))?;
+        config.write("git.yaml", stage::git(&server.url(&name)))?;
+        let data = match storage {
+            Storage::Memory => fresh(Storage::Memory)?,
+            Storage::Disk => stage::on_disk()?,
+        };
+        let mut instance = stage.start(config, data).await?;
+        instance.ready().await?;
+        let line = Line::open(instance.address).await?;
+        Ok(Self { instance, line, repository, fleet, host })
+    }
+
+    async fn promote(&mut self, server: &GitServer, round: usize, digest: &str) -> Result<Promotion> {
+        let policy = round % self.fleet.policies;
+        let (tag, id) = (tag(round), format!("bench-event-{round}"));
+        let repository = Fleet::image_path(policy);
+        let push = Push { id: &id, host: &self.host, repository: &repository, tag: Some(&tag), digest };
+        let request = announcement(self.instance.address, &stage::hook_path(), &push);
+        let mark = server.traffic().mark();
+        let mut watch = RefWatch::start(self.repository.folder(), BRANCH)?;
+        let started = Instant::now();
+        let status = self.line.send(&request).await?;
+        let accepted = started.elapsed();
+        ensure!(status == 200, "the webhook was answered {status}");
+        let moved = watch.moved(0, PATIENCE).await?.at.duration_since(started);
+        drop(watch);
+        // What follows the push must not disturb the next turn.
+        self.instance.settled().await?;
+        let path = stage::path_of(self.repository.folder());
+        let exchanges: Vec<Exchange> = server.traffic().exchanges().split_off(mark);
+        let mut asked = exchanges.iter().filter(|exchange| exchange.head.path.starts_with(&path));
+        let since = |exchange: Option<&Exchange>| {
+            exchange.map_or(moved, |exchange| exchange.started.saturating_duration_since(started))
+        };
+        let looked = since(asked.clone().min_by_key(|exchange| exchange.started));
+        let pushed = since(asked.find(|exchange| GitServer::pushes().matches(&exchange.head)));
+        Ok(Promotion { accepted, looked, pushed, moved })
+    }
+
+    /// One commit for each round, and nothing but the expected edits.
+    async fn verify(&self, rounds: usize) -> Result<()> {
+        let commits = self.repository.log(BRANCH).await?.len() - 1;
+        ensure!(commits == rounds, "{rounds} events gave {commits} commits");
+        let last = rounds - 1;
+        let (path, policy) = self.fleet.marked_files().swap_remove(last % self.fleet.marked);
+        let expected = self.fleet.marked_text(&path, &self.host, policy, &tag(last));
+        ensure!(
+            self.repository.show(BRANCH, &path).await? == expected.as_bytes(),
+            "{path} is not as expected"
+        );
+        Ok(())
+    }
+}
+
+/// Everything that was measured.
+#[derive(Default)]
+struct Rounds {
+    memory: Vec<Promotion>,
+    disk: Vec<Promotion>,
+    bare: Vec<BarePush>,
+}
+
+impl Rounds {
+    fn skip(&mut self, rounds: usize) {
+        self.memory.drain(..rounds);
+        self.disk.drain(..rounds);
+        self.bare.drain(..rounds);
+    }
+
+    fn table(&self, fleet: Fleet, memory: &Contender, disk: &Contender) -> Result<Table> {
+        let files = fleet.clusters * fleet.applications * fleet.files_each;
+        let mut table = Table::new(format!(
+            "event: webhook → commit on the remote; {files} files, {} markers, {} rounds in turns",
+            fleet.marked,
+            self.bare.len()
+        ));
+        let process: Samples = self.bare.iter().map(|push| push.process).collect();
+        let landed: Samples = self.bare.iter().map(|push| push.moved).collect();
+        quantiles(&mut table, "bare git push, the whole process", &process);
+        table.row("bare git push, until the branch moved, p50", Figure::time(landed.median()));
+        for (name, promotions, contender) in
+            [("data in memory", &self.memory, memory), ("data on disk", &self.disk, disk)]
+        {
+            let moved: Samples = promotions.iter().map(|promotion| promotion.moved).collect();
+            quantiles(&mut table, name, &moved);
+            table.goal(
+                format!("{name}: p50 ÷ bare git push's p50"),
+                Figure::ratio(moved.median(), process.median()),
+                Target::AtMost(1.0),
+            );
+            let spread = Figure::ratio(moved.quantile(99), process.median());
+            table.goal(format!("{name}: p99 ÷ bare git push's p50"), spread, Target::AtMost(3.0));
+            table.row(format!("{name}: p99 ÷ p50"), Figure::ratio(moved.quantile(99), moved.median()));
+            phases(&mut table, name, promotions);
+            table.row(
+                format!("{name}: resident memory afterwards"),
+                Figure::megabytes(contender.instance.memory()?.resident),
+            );
+        }
+        table.note("All files of the servers, and the clone of the bare push, are in memory.");
+        Ok(table)
+    }
+}
+
+fn quantiles(table: &mut Table, name: &str, times: &Samples) {
+    for percent in [50, 95, 99] {
+        table.row(format!("{name}, p{percent}"), Figure::time(times.quantile(percent)));
+    }
+}
+
+/// The medians of each stretch of the way. They need not add up to the median of the whole.
+fn phases(table: &mut Table, name: &str, promotions: &[Promotion]) {
+    type Stretch = fn(&Promotion) -> Duration;
+    let stretches: [(&str, Stretch); 4] = [
+        ("webhook answered, durable", |p| p.accepted),
+        ("then claimed, tag resolved, chosen", |p| p.looked.saturating_sub(p.accepted)),
+        ("then branch observed, commit made, intent stored", |p| p.pushed.saturating_sub(p.looked)),
+        ("then pushed, until the branch moved", |p| p.moved.saturating_sub(p.pushed)),
+    ];
+    for (what, stretch) in stretches {
+        let times: Samples = promotions.iter().map(stretch).collect();
+        table.row(format!("{name}:   {what}"), Figure::time(times.median()));
+    }
+}

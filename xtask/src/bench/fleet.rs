@@ -1,0 +1,119 @@
+//! A thousand images updated at once, all in one repository: how many pushes and how long until every marker has its
+//! new tag, in the time of bare pushes to the same server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use windlass_testkit::config::ConfigFolder;
+use windlass_testkit::event::Push;
+use windlass_testkit::fleet::{FIRST_TAG, Fleet};
+use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::git_repository::{BRANCH, BareRepository};
+use windlass_testkit::git_server::{GitOptions, GitServer};
+use windlass_testkit::image::digest_of;
+use windlass_testkit::registry::Registry;
+
+use super::bare::{BarePush, BarePushes};
+use super::figures::{Figure, Samples, Target};
+use super::hooks::{announcement, flood};
+use super::ref_watch::{Move, RefWatch};
+use super::report::Table;
+use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
+
+/// Senders; a registry that announces a thousand pushes has fewer.
+const CONNECTIONS: usize = 64;
+const NEW_TAG: &str = "1.1.0";
+/// Pushes of the baseline.
+const BARE: usize = 15;
+
+/// Sends every event at once and follows the branch.
+pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
+    let policies = stage.size(1_000, 200);
+    let fleet = Fleet { marked: policies, policies, ..Fleet::default() };
+    let registry = stage.start_registry().await?;
+    stage::push_all(&registry, policies, FIRST_TAG).await?;
+    let server = GitServer::start(GitOptions::default())?;
+    let repository = fleet.create(&server, FLEET, &registry.host()).await?;
+    let mut bare =
+        BarePushes::prepare(&server, "bare", fleet, &registry.host(), BARE, |_| NEW_TAG.to_owned()).await?;
+    let config = ConfigFolder::new()?;
+    config.write("images.yaml", stage::images(&registry.host(), policies))?;
+    config.write("git.yaml", stage::git(&server.url(FLEET)))?;
+    let mut instance = stage.start(config, fresh(Storage::Memory)?).await?;
+    instance.ready().await?;
+    stage::push_all(&registry, policies, NEW_TAG).await?;
+
+    let mut baseline = Vec::new();
+    for _ in 0..BARE {
+        baseline.push(bare.push().await?);
+    }
+    let before = server.traffic().count(&GitServer::pushes());
+    let update = update(&instance, &repository, &registry, policies).await?;
+    instance.settled().await?;
+    let pushes = server.traffic().count(&GitServer::pushes()) - before;
+    verify(&repository, policies).await?;
+    Ok(vec![table(policies, pushes, &update, &baseline, repository.log(BRANCH).await?.len() - 1)])
+}
+
+/// How it went.
+struct Update {
+    /// From the first webhook to the last's answer.
+    accepted: Duration,
+    /// From the first webhook, for each move of the branch: how many files have changed since the start.
+    moves: Vec<(Duration, usize)>,
+}
+
+async fn update(
+    instance: &Instance,
+    repository: &BareRepository,
+    registry: &Registry,
+    policies: usize,
+) -> Result<Update> {
+    let (host, path, digest) = (registry.host(), stage::hook_path(), digest_of(NEW_TAG.as_bytes()));
+    let requests = (0..policies).map(|policy| {
+        let (id, image) = (format!("bench-fleet-{policy}"), Fleet::image_path(policy));
+        let push = Push { id: &id, host: &host, repository: &image, tag: Some(NEW_TAG), digest: &digest };
+        announcement(instance.address, &path, &push)
+    });
+    let requests: Vec<Vec<u8>> = requests.collect();
+    let start = repository.git(&["rev-parse", BRANCH]).await?;
+    let mut watch = RefWatch::start(repository.folder(), BRANCH)?;
+    let started = Instant::now();
+    let flooded = flood(instance.address, requests, CONNECTIONS, PATIENCE);
+    let followed = async {
+        let mut moves: Vec<(Duration, usize)> = Vec::new();
+        while moves.last().is_none_or(|(_, changed)| *changed < policies) {
+            let Move { at, commit } = watch.moved(moves.len(), PATIENCE).await?;
+            let changed = repository.git(&["diff-tree", "-r", "--name-only", &start, &commit]).await?;
+            moves.push((at.duration_since(started), changed.lines().count()));
+        }
+        anyhow::Ok(moves)
+    };
+    let (flooded, moves) = tokio::try_join!(flooded, followed)?;
+    ensure!(flooded.waits.len() == policies, "not every webhook was sent");
+    Ok(Update { accepted: flooded.took, moves })
+}
+
+/// Every marker has the new tag, and nothing else has.
+async fn verify(repository: &BareRepository, policies: usize) -> Result<()> {
+    let at_new = format!(":{NEW_TAG} # {{");
+    let found = repository.git(&["grep", "--name-only", "--fixed-strings", &at_new, BRANCH]).await?;
+    ensure!(found.lines().count() == policies, "{} markers have the new tag", found.lines().count());
+    Ok(())
+}
+
+fn table(policies: usize, pushes: usize, update: &Update, baseline: &[BarePush], commits: usize) -> Table {
+    let process: Samples = baseline.iter().map(|push| push.process).collect();
+    let done = update.moves.last().map(|(at, _)| *at).unwrap_or_default();
+    let mut table =
+        Table::new(format!("fleet: {policies} images updated at once in one repository of 10,000 files"));
+    table.row("bare git push of one commit, p50", Figure::time(process.median()));
+    table.row("all webhooks answered after", Figure::time(update.accepted));
+    table.row("all markers at the new tag after", Figure::time(done));
+    table.goal("the same in bare pushes", Figure::ratio(done, process.median()), Target::AtMost(10.0));
+    table.goal("pushes", Figure::number(pushes), Target::AtMost(5.0));
+    table.row("commits", Figure::number(commits));
+    let moves = update.moves.iter().map(|(at, changed)| format!("{changed} after {} ms", at.as_millis()));
+    table.note(format!("Markers at the new tag: {}.", moves.collect::<Vec<_>>().join(", ")));
+    table
+}

@@ -1,0 +1,204 @@
+//! What the measurements have in common: the programs, a running `windlass` with its folders, and the documents of the
+//! generated fleet's policies.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use windlass_testkit::config::{self, ConfigFolder};
+use windlass_testkit::fleet::{Fleet, NAMESPACE};
+use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::locate::target_folder;
+use windlass_testkit::registry::{Registry, RegistryOptions};
+use windlass_testkit::windlass::{Windlass, WindlassOptions};
+use windlass_testkit::{eventually, port};
+
+/// The Receiver's token.
+pub(crate) const TOKEN: &str = "webhook-token-for-benchmarks";
+/// The name of the GitRepository, of the automation, and of the repository on the Git server.
+pub(crate) const FLEET: &str = "fleet";
+const RECEIVER: &str = "registry";
+/// Polls must not disturb a measurement.
+const INTERVAL: &str = "24h";
+/// Long beside everything that is awaited, so that only a real failure reaches it.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+/// Pushes to the registry at one time.
+const PUSHERS: usize = 16;
+
+/// What is measured, and how thoroughly.
+pub(crate) struct Stage {
+    /// The program under measurement.
+    pub(crate) windlass: PathBuf,
+    /// The registry's program.
+    pub(crate) registry: PathBuf,
+    /// Fewer iterations and smaller worlds.
+    pub(crate) quick: bool,
+}
+
+impl Stage {
+    /// One of two sizes.
+    pub(crate) fn size(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// A registry that announces nothing, with its files in memory.
+    pub(crate) async fn start_registry(&self) -> Result<Registry> {
+        let program = Some(self.registry.clone());
+        Registry::start(RegistryOptions { program, ..RegistryOptions::default() }).await
+    }
+
+    /// Starts the program on a configuration, with `--data` in this folder; returns when it takes webhooks.
+    pub(crate) async fn start(&self, config: ConfigFolder, data: TempDir) -> Result<Instance> {
+        let logs = fresh(Storage::Memory)?;
+        let address = port::free()?;
+        let windlass = Windlass::start(WindlassOptions {
+            config: config.path().to_owned(),
+            data: data.path().to_owned(),
+            listen: address,
+            admin_listen: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            log: logs.path().join("windlass.log"),
+            program: Some(self.windlass.clone()),
+        })
+        .await?;
+        Ok(Instance { windlass, address, _config: config, _data: data, _logs: logs })
+    }
+}
+
+/// A running program with its folders. Dropping it kills the program.
+pub(crate) struct Instance {
+    pub(crate) windlass: Windlass,
+    pub(crate) address: SocketAddr,
+    // After the program, so that they outlive it.
+    _config: ConfigFolder,
+    _data: TempDir,
+    _logs: TempDir,
+}
+
+impl Instance {
+    /// Waits until every resource was tried and nothing is left to do.
+    pub(crate) async fn ready(&mut self) -> Result<()> {
+        self.windlass.wait_ready(PATIENCE).await?;
+        self.settled().await
+    }
+
+    /// Waits until nothing is left to do.
+    pub(crate) async fn settled(&self) -> Result<()> {
+        eventually(PATIENCE, "the queue to be empty", async || {
+            let metrics = self.windlass.metrics().await?;
+            let left =
+                metrics.count("windlass_queue_waiting", &[]) + metrics.count("windlass_queue_running", &[]);
+            Ok((left < 0.5).then_some(()))
+        })
+        .await
+    }
+
+    /// The process's memory, from the kernel.
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        Memory::of(self.windlass.id())
+    }
+}
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// What is in memory now (`VmRSS`).
+    pub(crate) resident: u64,
+    /// The most that was (`VmHWM`).
+    pub(crate) peak: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        let file = format!("/proc/{process}/status");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file} (Linux only)"))?;
+        let kibibytes = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+            let number = line.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
+            number.map(|number| number * 1024).with_context(|| format!("{file} has no {key}"))
+        };
+        Ok(Self { resident: kibibytes("VmRSS")?, peak: kibibytes("VmHWM")? })
+    }
+}
+
+/// A fresh folder beside the build's output: on a real disk, also where the system keeps temporary files in memory.
+pub(crate) fn on_disk() -> Result<TempDir> {
+    let target = target_folder()?;
+    let made = tempfile::Builder::new().prefix("windlass-bench-").tempdir_in(&target);
+    made.with_context(|| format!("making a folder in {}", target.display()))
+}
+
+/// ImageRepositories, ImagePolicies and a Receiver for the first policies of the generated fleet.
+pub(crate) fn images(host: &str, policies: usize) -> String {
+    let names: Vec<String> = (0..policies).map(Fleet::policy).collect();
+    let resources = names.iter().enumerate().flat_map(|(index, name)| {
+        let image = format!("{host}/{}", Fleet::image_path(index));
+        [
+            config::image_repository(NAMESPACE, name, &image, INTERVAL, None),
+            config::image_policy(NAMESPACE, name, ">=1.0.0", "Never"),
+        ]
+    });
+    let listed: Vec<&str> = names.iter().map(String::as_str).collect();
+    let receiver = [
+        config::receiver(NAMESPACE, RECEIVER, "distribution", "webhook-token", &listed),
+        config::secret(NAMESPACE, "webhook-token", &[("token", TOKEN)]),
+    ];
+    config::documents(resources.chain(receiver))
+}
+
+/// A GitRepository and one automation for all of it.
+pub(crate) fn git(url: &str) -> String {
+    config::documents([
+        config::git_repository(NAMESPACE, FLEET, url, None),
+        config::automation(NAMESPACE, FLEET, INTERVAL, "./"),
+    ])
+}
+
+/// The Receiver's path.
+pub(crate) fn hook_path() -> String {
+    config::webhook_path(TOKEN, RECEIVER, NAMESPACE)
+}
+
+/// Pushes an image under this tag for each of the policies.
+pub(crate) async fn push_all(registry: &Registry, policies: usize, tag: &str) -> Result<()> {
+    let mut pushers = JoinSet::new();
+    for first in 0..PUSHERS {
+        let (images, tag) = (registry.images().clone(), tag.to_owned());
+        pushers.spawn(async move {
+            for index in (first..policies).step_by(PUSHERS) {
+                images.push(&Fleet::image_path(index), &tag, "benchmark").await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(pushed) = pushers.join_next().await {
+        pushed.context("a pusher panicked")??;
+    }
+    Ok(())
+}
+
+/// The path of a repository's requests on the Git server.
+pub(crate) fn path_of(repository: &Path) -> String {
+    let name = repository.file_name().unwrap_or_default().to_string_lossy();
+    format!("/{name}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_and_a_peak_that_is_no_smaller() {
+        let memory = Memory::of(std::process::id()).unwrap();
+        assert!(memory.resident > 0 && memory.peak >= memory.resident, "{memory:?}");
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_their_repository() {
+        assert_eq!(path_of(Path::new("/tmp/x/fleet.git")), "/fleet.git/");
+    }
+}
