@@ -4,6 +4,7 @@
 //! for what it wants to see.
 
 mod crash;
+mod edit;
 mod garbage;
 mod hands;
 mod notices;

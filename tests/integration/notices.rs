@@ -130,6 +130,7 @@ async fn a_commit_is_told_with_everything_that_moved_by_each_kind_of_notifier() 
             );
         }
         ensure!(by(Via::Bot)?.body["channel"] == "#deployments", "the bot's channel");
+        world.idle().await?;
         let traffic = world.slack.traffic();
         let sent = |path: &str, header: &str| {
             let exchanges =
@@ -165,7 +166,6 @@ async fn a_commit_is_told_with_everything_that_moved_by_each_kind_of_notifier() 
             },
         });
         ensure!(body == expected, "{body:#}\nis not\n{expected:#}");
-        world.idle().await?;
         ensure!(world.slack.messages().len() == 3, "each was told once");
         Ok(())
     })

@@ -3,15 +3,17 @@
 
 mod choices;
 mod layouts;
+mod orders;
 mod places;
 mod senders;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitAuth, GitServer};
-use windlass_testkit::observed::{AUTHOR, POLICY};
+use windlass_testkit::observed::{AUTHOR, AUTOMATION, POLICY};
 use windlass_testkit::traffic::{Match, Point};
 use windlass_testkit::world::{self, Announces, MANIFEST_PATH, PATIENCE, REPOSITORY, World, WorldOptions};
 
@@ -76,6 +78,31 @@ async fn the_commit_says_what_moved_by_which_event_in_the_words_of_the_template(
         // Git itself has to see trailers in them.
         let trailer = "--format=%(trailers:key=Windlass-Event,valueonly,separator=%x2C)";
         assert_eq!(world.repository.git(&["log", "-1", trailer, BRANCH]).await?, "delivery-7");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_commit_names_its_event_whichever_run_makes_it() -> Result<()> {
+    let options = WorldOptions { announces: Announces::Nothing, ..WorldOptions::default() };
+    world::run(options, async |world| {
+        world.idle().await?;
+        // A run of the automation's own looks at the branch, and the event comes before it has drafted anything.
+        let gate = world.git.traffic().hold(GitServer::fetches(), Point::Before);
+        world.running()?.reconcile(AUTOMATION).await?;
+        gate.arrived(PATIENCE).await?;
+        let digest = world.push("1.0.1").await?;
+        world.announce("delivery-8", "1.0.1", &digest).await?.error_for_status()?;
+        let chosen =
+            |status: &Value| status["latest"].as_str().is_some_and(|latest| latest.ends_with(":1.0.1"));
+        world.running()?.wait_for_resource(POLICY, PATIENCE, chosen).await?;
+        gate.open();
+        let commit = world.wait_for("1.0.1").await?;
+        assert!(commit.message.ends_with("\nWindlass-Event: delivery-8"), "{}", commit.message);
+        world.expect_commits(1).await?;
+        let metrics = world.running()?.metrics().await?;
+        assert_eq!(metrics.get("windlass_event_to_commit_seconds_count", &[]), Some(1.0));
         Ok(())
     })
     .await

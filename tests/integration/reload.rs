@@ -69,6 +69,14 @@ async fn wait_for_answer(windlass: &Windlass, path: &str, wanted: u16) -> Result
     .await
 }
 
+/// A request to look at a suspended object is refused, and says why.
+async fn refuses_to_look(windlass: &Windlass, object: &str) -> Result<()> {
+    let refused = windlass.reconcile(object).await.err().context("a suspended object is looked at")?;
+    let why = refused.to_string();
+    ensure!(why.contains(object) && why.contains("suspend"), "{why}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_changed_policy_takes_effect_without_a_restart() -> Result<()> {
     let options = WorldOptions { range: ">=1.0.0 <2.0.0".to_owned(), ..WorldOptions::default() };
@@ -217,7 +225,7 @@ async fn suspend_is_honoured_and_lifted() -> Result<()> {
         windlass.reconcile(IMAGE).await?;
         let chose = |status: &Value| status["latest"].as_str().is_some_and(|image| image.ends_with(":1.0.1"));
         windlass.wait_for_resource(POLICY, PATIENCE, chose).await?;
-        windlass.reconcile(AUTOMATION).await?;
+        refuses_to_look(windlass, AUTOMATION).await?;
         world.idle().await?;
         ensure!(world.commits().await?.is_empty(), "a suspended automation committed");
 
@@ -236,7 +244,7 @@ async fn suspend_is_honoured_and_lifted() -> Result<()> {
         ensure!(answer.status() == 200, "an authentic event is no error");
         let said = answer.json::<Value>().await?;
         ensure!(said["signals"] == 0 && said["ignored"].is_string(), "it was answered {said}");
-        windlass.reconcile(IMAGE).await?;
+        refuses_to_look(windlass, IMAGE).await?;
         world.idle().await?;
         let asked = world.proxy.traffic().exchanges().into_iter().skip(mark).any(|e| reads.matches(&e.head));
         ensure!(!asked && world.commits().await?.len() == 1, "a suspended repository was worked on");

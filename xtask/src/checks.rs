@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use windlass_testkit::locate::{REGISTRY_VARIABLE, WINDLASS_VARIABLE, target_folder};
+use windlass_testkit::locate::{
+    HELM_VARIABLE, KUSTOMIZE_VARIABLE, REGISTRY_VARIABLE, WINDLASS_VARIABLE, target_folder,
+};
 
 use crate::run::{Shown, captured, shown};
 use crate::setup::{self, Tools};
@@ -44,6 +46,8 @@ pub(crate) fn run(checks: &Checks) -> Result<()> {
 fn tests(root: &Path, tools: &Tools) -> Result<()> {
     let mut command = cargo(root, &["test", "--locked", "--workspace"]);
     command.env(REGISTRY_VARIABLE, &tools.registry);
+    command.env(KUSTOMIZE_VARIABLE, &tools.kustomize);
+    command.env(HELM_VARIABLE, &tools.helm);
     command.env(WINDLASS_VARIABLE, target_folder()?.join("debug/windlass"));
     eprintln!("── tests");
     shown(&mut command).with_context(|| failed("tests", &Shown(&command).to_string()))

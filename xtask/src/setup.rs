@@ -5,28 +5,41 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use windlass_testkit::locate::{REGISTRIES_IN_TARGET, REGISTRY_NAMES, on_path, target_folder};
+use windlass_testkit::locate::{
+    HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES, on_path, target_folder,
+};
 
 use crate::run::{captured, shown};
 
-/// The versions that the checks were last seen to pass with. The registry's is also part of its folder's name in
-/// `windlass_testkit::locate`.
+/// The versions that the checks were last seen to pass with. Those of what Go builds are also part of their folders'
+/// names in `windlass_testkit::locate`.
 const CARGO_DENY: &str = "0.20.2";
 const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2";
+const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
+const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
 const DEBIAN_REGISTRY: &str = "docker-registry";
 
 /// What the checks use.
 pub(crate) struct Tools {
     pub(crate) registry: PathBuf,
     pub(crate) cargo_deny: PathBuf,
+    pub(crate) kustomize: PathBuf,
+    pub(crate) helm: PathBuf,
 }
 
 /// Installs what is missing and says where everything is.
 pub(crate) fn everything() -> Result<Tools> {
     git()?;
-    let tools = Tools { registry: pinned_registry()?, cargo_deny: cargo_deny()? };
+    let tools = Tools {
+        registry: pinned_registry()?,
+        cargo_deny: cargo_deny()?,
+        kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
+        helm: oracle(HELM, HELM_IN_TARGET)?,
+    };
     eprintln!("registry    {}", tools.registry.display());
     eprintln!("cargo-deny  {}", tools.cargo_deny.display());
+    eprintln!("kustomize   {}", tools.kustomize.display());
+    eprintln!("helm        {}", tools.helm.display());
     Ok(tools)
 }
 
@@ -49,7 +62,7 @@ fn pinned_registry() -> Result<PathBuf> {
         return Ok(built);
     }
     if on_path("go").is_some() {
-        match build_registry(built) {
+        match build_with_go(REGISTRY, built) {
             Ok(program) => return Ok(program),
             Err(error) => eprintln!("the pinned registry could not be built: {error:#}"),
         }
@@ -74,7 +87,7 @@ pub(crate) fn any_registry() -> Result<PathBuf> {
         }
     }
     if on_path("go").is_some() {
-        return build_registry(built);
+        return build_with_go(REGISTRY, built);
     }
     bail!(
         "no container registry: put distribution's `registry` on PATH (on Debian and Ubuntu: `apt-get install \
@@ -92,11 +105,21 @@ fn is_distribution(program: &Path) -> bool {
     captured(Command::new(program).arg("--version")).is_ok_and(|version| version.contains("distribution"))
 }
 
-fn build_registry(program: PathBuf) -> Result<PathBuf> {
-    eprintln!("building {REGISTRY} (about a minute)");
-    let folder = program.parent().context("the registry lies in a folder")?;
+/// A program that tests compare results with, in the pinned version: another may rightly answer otherwise.
+fn oracle(package: &str, in_target: &str) -> Result<PathBuf> {
+    let program = target_folder()?.join(in_target);
+    if program.is_file() {
+        return Ok(program);
+    }
+    ensure!(on_path("go").is_some(), "install Go: tests compare results with {package}, which it builds");
+    build_with_go(package, program)
+}
+
+fn build_with_go(package: &str, program: PathBuf) -> Result<PathBuf> {
+    eprintln!("building {package} (some minutes)");
+    let folder = program.parent().context("a tool lies in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    shown(Command::new("go").args(["install", REGISTRY]).env("GOBIN", folder).env("CGO_ENABLED", "0"))?;
+    shown(Command::new("go").args(["install", package]).env("GOBIN", folder).env("CGO_ENABLED", "0"))?;
     ensure!(program.is_file(), "go installed no {}", program.display());
     Ok(program)
 }

@@ -1,11 +1,14 @@
 //! A unified diff of a file before and after an edit, for people and for `git apply`.
 //!
-//! Edits neither add nor remove lines, so lines are compared pairwise. Where the number of lines differs all the
-//! same, everything between the common start and the common end is shown as replaced: right, if not the shortest.
+//! What lies between the common start and the common end is compared for the shortest difference, where it is not too
+//! large for that. Otherwise lines are compared pairwise, since most edits keep their number; where it differs,
+//! everything is shown as replaced: right, if not the shortest.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
+/// The table for the shortest difference has at most this many cells, of four bytes each.
+const MAX_CELLS: usize = 1 << 20;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
@@ -45,20 +48,66 @@ fn lines_of(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 fn changes(old: &[&[u8]], new: &[&[u8]]) -> Vec<Change> {
-    if old.len() == new.len() {
-        let mut changes: Vec<Change> = Vec::new();
-        for line in (0..old.len()).filter(|&line| old[line] != new[line]) {
-            match changes.last_mut() {
-                Some(last) if last.old.end == line => (last.old.end, last.new.end) = (line + 1, line + 1),
-                _ => changes.push(Change { old: line..line + 1, new: line..line + 1 }),
-            }
-        }
-        return changes;
-    }
     let start = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let end =
         old[start..].iter().rev().zip(new[start..].iter().rev()).take_while(|(old, new)| old == new).count();
-    vec![Change { old: start..old.len() - end, new: start..new.len() - end }]
+    let (old, new) = (&old[start..old.len() - end], &new[start..new.len() - end]);
+    let mut changes: Vec<Change> = Vec::new();
+    for (old_line, new_line) in differing(old, new) {
+        let (old_line, new_line) =
+            (old_line.start + start..old_line.end + start, new_line.start + start..new_line.end + start);
+        match changes.last_mut() {
+            Some(last) if (last.old.end, last.new.end) == (old_line.start, new_line.start) => {
+                (last.old.end, last.new.end) = (old_line.end, new_line.end);
+            }
+            _ => changes.push(Change { old: old_line, new: new_line }),
+        }
+    }
+    changes
+}
+
+/// Ranges of old lines that are replaced by ranges of new ones, in order; they may touch.
+fn differing(old: &[&[u8]], new: &[&[u8]]) -> Vec<(Range<usize>, Range<usize>)> {
+    if (old.len() + 1).saturating_mul(new.len() + 1) <= MAX_CELLS {
+        shortest(old, new)
+    } else if old.len() == new.len() {
+        let differing = (0..old.len()).filter(|&line| old[line] != new[line]);
+        differing.map(|line| (line..line + 1, line..line + 1)).collect()
+    } else {
+        vec![(0..old.len(), 0..new.len())]
+    }
+}
+
+/// The lines outside a longest common subsequence.
+fn shortest(old: &[&[u8]], new: &[&[u8]]) -> Vec<(Range<usize>, Range<usize>)> {
+    let width = new.len() + 1;
+    // How many lines the rests from here have in common.
+    let mut common = vec![0_u32; (old.len() + 1) * width];
+    for at in (0..old.len()).rev() {
+        for to in (0..new.len()).rev() {
+            common[at * width + to] = if old[at] == new[to] {
+                common[(at + 1) * width + to + 1] + 1
+            } else {
+                common[(at + 1) * width + to].max(common[at * width + to + 1])
+            };
+        }
+    }
+    let mut differing = Vec::new();
+    let (mut at, mut to) = (0, 0);
+    while at < old.len() || to < new.len() {
+        if at < old.len() && to < new.len() && old[at] == new[to] {
+            (at, to) = (at + 1, to + 1);
+        } else if to == new.len()
+            || at < old.len() && common[(at + 1) * width + to] >= common[at * width + to + 1]
+        {
+            differing.push((at..at + 1, to..to));
+            at += 1;
+        } else {
+            differing.push((at..at, to..to + 1));
+            to += 1;
+        }
+    }
+    differing
 }
 
 fn push_hunk(out: &mut String, old: &[&[u8]], new: &[&[u8]], changes: &[Change]) {
@@ -131,6 +180,26 @@ mod tests {
         assert_eq!(unified("f", b"", b"a\n"), "--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+a\n");
         assert_eq!(unified("f", b"a\nb\n", b"a\n"), "--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n a\n-b\n");
         assert_eq!(unified("f", b"a\na\n", b"a\na\na\n"), "--- a/f\n+++ b/f\n@@ -1,2 +1,3 @@\n a\n a\n+a\n");
+    }
+
+    #[test]
+    fn lines_between_two_changes_stay() {
+        let old = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n";
+        let new = "a\nx\nb\nc\nd\ne\nf\ng\nh\ni\ny\nz\nj\n";
+        assert_eq!(
+            unified("f", old.as_bytes(), new.as_bytes()),
+            "--- a/f\n+++ b/f\n@@ -1,4 +1,5 @@\n a\n+x\n b\n c\n d\n@@ -7,4 +8,6 @@\n g\n h\n i\n+y\n+z\n j\n"
+        );
+    }
+
+    #[test]
+    fn large_differences_are_shown_pairwise_or_as_a_whole() {
+        let lines =
+            |from: usize, count| (from..from + count).map(|n| format!("{n}\n")).collect::<Vec<_>>().concat();
+        let diff = unified("f", lines(0, 2_000).as_bytes(), lines(10_000, 2_000).as_bytes());
+        assert_eq!(diff.lines().filter(|line| line.starts_with('-')).count(), 2_001);
+        let diff = unified("f", lines(0, 2_000).as_bytes(), lines(10_000, 1_000).as_bytes());
+        assert!(diff.contains("@@ -1,2000 +1,1000 @@"), "{}", diff.lines().nth(2).unwrap());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Change {
 /// The parsed result is that of `kustomize edit set image`, apart from the order of entries and from `apiVersion` and
 /// `kind`, which are not added. A field that comes where another one goes (`digest` for `newTag`) takes its line; other
 /// new fields, entries, and the list itself are appended in the file's own style. The comment at the end of a removed
-/// line goes with it.
+/// line goes with it. A value that an alias repeats elsewhere is refused, since only this entry is meant.
 pub fn edit(bytes: &[u8], name: &str, change: &Change) -> Result<Edited, Refusal> {
     revise(bytes, |text| next(text, name, change))
 }
@@ -127,6 +127,7 @@ fn next_of_entry(text: &str, entry: &Spot<'_, '_>, change: &Change) -> Result<Op
     for key in ["newName"].into_iter().chain(VERSION) {
         match (change.setting(key), field(entry, key)?) {
             (Setting::Set(wanted), Some(spot)) if spot.node.text() != Some(wanted) || !spot.is_text() => {
+                alone(&spot)?;
                 return set(text, &spot, wanted).map(Some);
             }
             (Setting::Set(wanted), None) => coming.push((key, wanted)),
@@ -135,6 +136,8 @@ fn next_of_entry(text: &str, entry: &Spot<'_, '_>, change: &Change) -> Result<Op
         }
     }
     let is_version = |key: &str| VERSION.contains(&key);
+    let touched = going.iter().map(|(_, spot)| spot).chain((!coming.is_empty()).then_some(entry));
+    touched.into_iter().try_for_each(alone)?;
     let newcomer = coming.iter().find(|(key, _)| is_version(key));
     let leaver = going.iter().find(|(key, _)| is_version(key));
     match (newcomer, leaver) {
@@ -145,6 +148,11 @@ fn next_of_entry(text: &str, entry: &Spot<'_, '_>, change: &Change) -> Result<Op
             (None, None) => Ok(None),
         },
     }
+}
+
+/// kustomize would change this entry alone.
+fn alone(spot: &Spot<'_, '_>) -> Result<(), Refusal> {
+    if spot.shared { Err(RefusalCause::Shared { path: spot.name() }.at(spot.node.line)) } else { Ok(()) }
 }
 
 /// A field by its name: kustomize does not mind case.

@@ -98,10 +98,10 @@ impl<'p> Reader<'p> {
     fn steps(&mut self) -> Result<Vec<Step>, &'static str> {
         let mut steps = Vec::new();
         while !self.rest.is_empty() {
-            steps.push(if self.eat('[') {
+            let dotted = self.eat('.');
+            steps.push(if !dotted && self.eat('[') {
                 self.bracket()?
-            } else if steps.is_empty() || self.eat('.') {
-                self.eat('.');
+            } else if dotted || steps.is_empty() {
                 Step::Key(self.word(&['.', '[', ']'])?)
             } else {
                 return Err("a `.` or a `[` should follow");

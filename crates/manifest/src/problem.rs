@@ -132,7 +132,11 @@ impl ProblemCause {
 }
 
 fn template_hint(template: bool) -> &'static str {
-    if template { " (it contains `{{`: is it a Helm template? put markers into the values file)" } else { "" }
+    if template {
+        " (it contains `{{`: is it a Helm template? declare it as one, or put markers into the values file)"
+    } else {
+        ""
+    }
 }
 
 /// How many lines a message lists before it is cut short.

@@ -46,7 +46,7 @@ pub enum RefusalCause {
         documents: usize,
     },
     /// More than one document is meant.
-    #[error("{what} in {documents} documents of the file; say which one is meant")]
+    #[error("`{what}` is found in {documents} documents of the file; say which one is meant")]
     ManyDocuments {
         /// What is there more than once.
         what: String,
@@ -75,7 +75,7 @@ pub enum RefusalCause {
         key: String,
     },
     /// An item of the path is not there.
-    #[error("{parent} has no item `{item}`; it has {items}")]
+    #[error("{parent} has no item `{item}`; it has {items} items")]
     NoSuchItem {
         /// The path to the list.
         parent: String,
@@ -85,7 +85,7 @@ pub enum RefusalCause {
         items: usize,
     },
     /// Several items of a list are meant.
-    #[error("{parent} has {items} items `{item}`; only one can be meant")]
+    #[error("{parent} has {items} items `{item}`; only one may be meant")]
     AmbiguousItem {
         /// The path to the list.
         parent: String,
@@ -108,6 +108,12 @@ pub enum RefusalCause {
     #[error("{path} is an alias; edit the place where its anchor is")]
     Alias {
         /// The path to the alias.
+        path: String,
+    },
+    /// An alias repeats the value in a place that is not meant.
+    #[error("{path} is repeated by an alias elsewhere; write the value out where the alias is")]
+    Shared {
+        /// The path to the value.
         path: String,
     },
     /// The value is a block scalar.
@@ -184,6 +190,7 @@ impl RefusalCause {
             RefusalCause::AmbiguousItem { .. } => "ambiguous-item",
             RefusalCause::WrongKind { .. } => "wrong-kind",
             RefusalCause::Alias { .. } => "alias",
+            RefusalCause::Shared { .. } => "shared",
             RefusalCause::BlockScalar { .. } => "block-scalar",
             RefusalCause::MultiLine { .. } => "multi-line",
             RefusalCause::TypedTag { .. } => "typed-tag",

@@ -79,8 +79,8 @@ pub(crate) fn set(text: &str, spot: &Spot<'_, '_>, value: &str) -> Result<Revisi
     let old = spot.node.text().unwrap_or_default();
     let mut rewrite = Rewrite::default();
     if spot.node.is_empty() {
-        // `key:` has no bytes for its value: it goes after the colon.
-        let at = spot.pair.map_or(target.span.start, |pair| pair.end);
+        // `key:` has no bytes for its value: it goes after the colon. An empty item of a list has no such place.
+        let at = spot.pair.ok_or_else(|| spot.wrong_kind("a single value"))?.end;
         let space = if text[..at].ends_with([' ', '\t']) { "" } else { " " };
         rewrite.splices.push(Splice { span: at..at, text: format!("{space}{written}") });
         rewrite.sets.push(Set {

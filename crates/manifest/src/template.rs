@@ -23,7 +23,7 @@ pub(crate) fn resolve(text: &str, markers: &[usize]) -> Scan {
             marked = true;
         }
         if marked {
-            match state.problem(line) {
+            match state.problem(line, index + 1) {
                 Some(cause) => scan.problems.push(Problem { line: index + 1, cause }),
                 None => read_line(line, start, index, &mut scan),
             }
@@ -79,7 +79,12 @@ enum Action {
 
 impl State {
     /// Why a marker on the line that comes cannot be used.
-    fn problem(&self, line: &str) -> Option<ProblemCause> {
+    fn problem(&self, line: &str, number: usize) -> Option<ProblemCause> {
+        if line.trim_start_matches(' ').starts_with('\t') {
+            // Alone it would be YAML, within a document it is not.
+            let message = "a tab cannot indent a line".to_owned();
+            return Some(ProblemCause::Unparsable { message, template: false, markers: vec![number] });
+        }
         if self.action.is_some() || before_marker(line).contains("{{") {
             return Some(ProblemCause::Template);
         }

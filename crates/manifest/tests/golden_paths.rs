@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use windlass_manifest::kustomize::{self, Change, Setting};
@@ -58,7 +59,7 @@ fn apply(input: &[u8], edits: &str) -> (Vec<u8>, String, String) {
                 assert_eq!(edited.changes.is_empty(), edited.bytes == bytes);
                 bytes = edited.bytes;
             }
-            Err(Refusal { line, cause }) => refusals.push_str(&format!("{line} {}: {cause}\n", cause.kind())),
+            Err(Refusal { line, cause }) => writeln!(refusals, "{line} {}: {cause}", cause.kind()).unwrap(),
         }
     }
     (bytes, changes, refusals)
@@ -100,7 +101,8 @@ fn edit(bytes: &[u8], line: &str) -> Result<Edited, Refusal> {
 }
 
 fn shown(change: &Changed) -> String {
-    let value = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |text| format!("{text:?}"));
+    let value =
+        |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |text| format!("{text:?}"));
     let shared = if change.shared_by_alias { " | shared" } else { "" };
     format!(
         "{} {} | {} -> {}{shared}\n",

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::short_text::ShortText;
+
 /// Longest `<name>` that registries accept: the limit of 255 that Docker's reference grammar sets.
 const MAX_NAME: usize = 255;
 /// Longest tag (distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`).
@@ -141,10 +143,10 @@ fn valid_component(component: &str) -> bool {
         .all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
 }
 
-/// A tag, valid by construction.
+/// A tag, valid by construction. Cheap to clone where it is short, as most are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Tag(Box<str>);
+pub struct Tag(ShortText);
 
 impl Tag {
     /// Checks the grammar `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
@@ -152,7 +154,7 @@ impl Tag {
         let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
         let rest_ok = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if first_ok && rest_ok && text.len() <= MAX_TAG {
-            Ok(Self(text.into()))
+            Ok(Self(ShortText::new(text)))
         } else {
             Err(InvalidTag(text.chars().take(MAX_TAG + 1).collect()))
         }
@@ -160,14 +162,14 @@ impl Tag {
 
     /// The tag's text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// The digest whose signature, attestation or referrers index this tag holds, by cosign's and the OCI
     /// fallback's naming: `sha256-<64 hex>` with an optional lower-case suffix (`.sig`, `.att`, `.sbom`).
     /// Such tags are never candidates.
     pub fn referrer_subject(&self) -> Option<Digest> {
-        let rest = self.0.strip_prefix("sha256-")?;
+        let rest = self.as_str().strip_prefix("sha256-")?;
         let (hex, suffix) = rest.split_at_checked(64)?;
         let suffix_ok = suffix.is_empty()
             || suffix
@@ -179,7 +181,7 @@ impl Tag {
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -199,7 +201,7 @@ impl TryFrom<String> for Tag {
 
 impl From<Tag> for String {
     fn from(tag: Tag) -> Self {
-        tag.0.into()
+        tag.as_str().to_owned()
     }
 }
 

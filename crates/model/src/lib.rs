@@ -10,6 +10,7 @@ pub mod message;
 pub mod name;
 pub mod place;
 pub mod resource;
+mod short_text;
 pub mod signal;
 pub mod status;
 

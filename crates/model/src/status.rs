@@ -53,7 +53,7 @@ pub struct Details {
     /// ImageRepository: when its tags were last listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scan: Option<Timestamp>,
-    /// ImageRepository: how many tags are known, after exclusions.
+    /// ImageRepository: how many tags are known. Exclusions are applied where a policy chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<usize>,
     /// ImagePolicy: the chosen image.

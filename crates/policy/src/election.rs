@@ -11,7 +11,7 @@ use windlass_model::place::Current;
 use windlass_model::{ImageRef, Tag};
 
 use crate::exclusion::Exclusions;
-use crate::rank::Rank;
+use crate::rank::{FirstSeen, Rank};
 use crate::selection::Selector;
 
 /// A policy's choice, and what is needed to compare a present value with it.
@@ -25,6 +25,8 @@ pub struct Choice {
     pub excluded: Arc<Exclusions>,
     /// Tags of which the registry said that they do not exist.
     pub gone: BTreeSet<Tag>,
+    /// Where the order is that of first-seen times: those of the chosen tag and of the tags in Git.
+    pub first_seen: FirstSeen,
     /// Changes with the policy: order, filter, exclusions. A person who changes the policy speaks again.
     pub rule: Arc<str>,
 }
@@ -43,7 +45,8 @@ pub struct Agreed {
 impl Choice {
     /// The present tag, if it is above the chosen one in the policy's own order and so must stay.
     ///
-    /// A value that names another image says nothing about this one's tags.
+    /// Where first-seen times are compared, so does one that they do not show to be older: tags that were there when the
+    /// image was first looked at are of one time. A value that names another image says nothing about this one's tags.
     pub fn ahead<'a>(&self, current: &'a Current) -> Option<&'a Tag> {
         let tag = current.tag.as_ref()?;
         let other_image = current.name.as_ref().is_some_and(|name| *name != self.image.name);
@@ -52,7 +55,8 @@ impl Choice {
         }
         let present = self.rank(tag)?;
         match self.rank(&self.image.tag) {
-            Some(chosen) if present <= chosen => None,
+            _ if *tag == self.image.tag => None,
+            Some(chosen) if present <= chosen && !present.may_be_as_new_as(&chosen) => None,
             _ => Some(tag),
         }
     }
@@ -83,6 +87,6 @@ impl Choice {
         if self.excluded.excludes(tag.as_str()) {
             return None;
         }
-        self.selector.rank(tag.as_str()).ok().flatten()
+        self.selector.rank(self.first_seen.candidate(tag)).ok().flatten()
     }
 }

@@ -67,7 +67,7 @@ pub enum Outcome {
     },
     /// The value is already right.
     UpToDate,
-    /// The value, or one beside it in the same file, is above the policy's choice and stays.
+    /// The value, or one beside it in the same file, is not below the policy's choice and stays.
     Ahead {
         /// What is there.
         present: Tag,
@@ -113,7 +113,7 @@ impl fmt::Display for Outcome {
             Outcome::Write { value } => write!(f, "becomes {value}"),
             Outcome::UpToDate => f.write_str("is up to date"),
             Outcome::Ahead { present, chosen } => {
-                write!(f, "stays: {present} is above {chosen}, which the policy chooses at present")
+                write!(f, "stays: {present} is not below {chosen}, which the policy chooses at present")
             }
             Outcome::Held { present, rejected } => write!(
                 f,
@@ -224,15 +224,17 @@ impl Facts {
         let choice = self.choice(place)?;
         let current = place.marker.part.read(&place.value);
         let chosen = || choice.image.tag.clone();
-        if let Some(agreed) = self.agreed.get(&(place.file.clone(), place.marker.policy.clone())) {
-            if let Some(present) = choice.held(&current, agreed) {
-                return Some(Outcome::Held { present: present.clone(), rejected: agreed.tag.clone() });
-            }
-            if choice.flaps(&current, agreed) {
-                return Some(Outcome::Flapping { present: agreed.tag.clone(), chosen: chosen() });
-            }
+        let agreed = self.agreed.get(&(place.file.clone(), place.marker.policy.clone()));
+        let held = agreed.and_then(|agreed| choice.held(&current, agreed).zip(Some(&agreed.tag)));
+        if let Some((present, rejected)) = held {
+            return Some(Outcome::Held { present: present.clone(), rejected: rejected.clone() });
         }
-        choice.ahead(&current).map(|present| Outcome::Ahead { present: present.clone(), chosen: chosen() })
+        // A lower choice is not news, be it what was there before: a partial list, or what a restart remembers.
+        if let Some(present) = choice.ahead(&current) {
+            return Some(Outcome::Ahead { present: present.clone(), chosen: chosen() });
+        }
+        let replaced = agreed.filter(|agreed| choice.flaps(&current, agreed));
+        replaced.map(|agreed| Outcome::Flapping { present: agreed.tag.clone(), chosen: chosen() })
     }
 
     fn outcome(&self, place: &PlaceFacts, stays: Option<&Outcome>) -> Outcome {
@@ -260,9 +262,10 @@ impl Facts {
 mod tests {
     use super::*;
     use crate::exclusion::Exclusions;
+    use crate::rank::FirstSeen;
     use crate::selection::Selector;
     use windlass_model::place::Part;
-    use windlass_model::resource::PolicyRule;
+    use windlass_model::resource::{LeadingOrder, PolicyRule};
     use windlass_model::{Digest, ImageRef};
 
     fn key(name: &str) -> ObjectKey {
@@ -274,7 +277,8 @@ mod tests {
         let digest = digest.then(|| Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap());
         let image = ImageRef { name: "ghcr.io/org/app".into(), tag: Tag::parse(tag).unwrap(), digest };
         let excluded = Arc::new(Exclusions::compile(&[]).unwrap());
-        Choice { image, selector: Arc::new(selector), excluded, gone: BTreeSet::new(), rule: range.into() }
+        let (selector, gone, first_seen) = (Arc::new(selector), BTreeSet::new(), FirstSeen::default());
+        Choice { image, selector, excluded, gone, first_seen, rule: range.into() }
     }
 
     fn place(file: &str, policy: ObjectKey, part: Part, value: &str) -> PlaceFacts {
@@ -371,6 +375,35 @@ mod tests {
         assert_eq!(decide(&facts).outcomes, vec![write("ghcr.io/org/app:1.1.0")]);
     }
 
+    #[test]
+    fn a_value_whose_time_does_not_show_it_to_be_older_stays() {
+        let tag = |text: &str| Tag::parse(text).unwrap();
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let mut newest = choice("*", "1.5.0", false);
+        newest.selector = Arc::new((*newest.selector).clone().led_by(&LeadingOrder::NewestPushed).unwrap());
+        newest.first_seen = [("1.5.0", 20), ("1.4.0", 20), ("1.3.0", 30), ("1.9.0", 10)]
+            .map(|(t, s)| (tag(t), at(s)))
+            .into_iter()
+            .collect();
+        for (value, stays) in [
+            ("1.5.0", false),
+            ("1.4.0", true),
+            ("1.3.0", true),
+            ("1.9.0", false),
+            ("1.8.0", true),
+            ("latest", false),
+        ] {
+            let policies = vec![(key("app"), PolicyFacts::Chosen(newest.clone()))];
+            let facts = facts(policies, vec![place("a.yaml", key("app"), Part::Tag, value)]);
+            let outcome = decide(&facts).outcomes.remove(0);
+            assert_eq!(matches!(outcome, Outcome::Ahead { .. }), stays, "{value}: {outcome}");
+        }
+        newest.gone.insert(tag("1.8.0"));
+        let policies = vec![(key("app"), PolicyFacts::Chosen(newest))];
+        let facts = facts(policies, vec![place("a.yaml", key("app"), Part::Tag, "1.8.0")]);
+        assert_eq!(decide(&facts).outcomes, vec![write("1.5.0")], "the registry does not have it");
+    }
+
     /// One `:tag` place with this value, and what was agreed upon there before.
     fn decided(choice: Choice, value: &str, agreed: Option<(&str, Option<&str>, &str)>) -> (Facts, Outcome) {
         let policies = vec![(key("app"), PolicyFacts::Chosen(choice))];
@@ -431,6 +464,14 @@ mod tests {
         let flapping =
             Outcome::Flapping { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
         assert_eq!(decided(back.clone(), "1.2.0", agreed).1, flapping);
+        let there = Choice { gone: BTreeSet::new(), ..back.clone() };
+        let ahead =
+            Outcome::Ahead { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
+        assert_eq!(
+            decided(there, "1.2.0", agreed).1,
+            ahead,
+            "while the newer one is there, nothing goes back"
+        );
         let other = Some(("1.2.0", Some("1.0.0"), "1.x"));
         assert_eq!(
             decided(back, "1.2.0", other).1,

@@ -4,9 +4,11 @@
 //! original tag, bytewise. No two tags are therefore ever equal.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use semver::Version;
+use windlass_model::Tag;
 
 use crate::calver::CalendarVersion;
 use crate::decimal::Decimal;
@@ -24,6 +26,23 @@ pub struct Candidate<'t> {
 impl<'t> From<&'t str> for Candidate<'t> {
     fn from(tag: &'t str) -> Self {
         Self { tag, first_seen: None }
+    }
+}
+
+/// When tags were first seen. A tag that is absent was seen at an unknown time.
+#[derive(Debug, Clone, Default)]
+pub struct FirstSeen(BTreeMap<Tag, Timestamp>);
+
+impl FirstSeen {
+    /// The tag with its time.
+    pub fn candidate<'t>(&self, tag: &'t Tag) -> Candidate<'t> {
+        Candidate { tag: tag.as_str(), first_seen: self.0.get(tag).copied() }
+    }
+}
+
+impl FromIterator<(Tag, Timestamp)> for FirstSeen {
+    fn from_iter<I: IntoIterator<Item = (Tag, Timestamp)>>(times: I) -> Self {
+        Self(times.into_iter().collect())
     }
 }
 

@@ -244,7 +244,8 @@ fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
     for policy in spec.image_policies.values() {
         let fixed = own(spec, policy.as_ref(), policy.suspend);
         let repository = spec.image_repositories.get(&policy.repository);
-        let of_repository = || inherited(&repository?.object_ref(), &own(spec, &**repository?, repository?.suspend)?);
+        let of_repository =
+            || inherited(&repository?.object_ref(), &own(spec, &**repository?, repository?.suspend)?);
         all.insert(policy.object_ref(), fixed.or_else(of_repository));
     }
     for automation in spec.automations.values() {
@@ -291,8 +292,7 @@ fn inherited(object: &ObjectRef, of: &Fixed) -> Option<Fixed> {
 
 /// The state of a resource for which no work is done: it only has to be loaded.
 fn loaded<R: Resource>(spec: &Adopted, resource: &R, suspend: bool) -> Fixed {
-    let ready =
-        || Fixed { readiness: Readiness::Ready, message: "loaded".to_owned(), by: By::Configuration };
+    let ready = || Fixed { readiness: Readiness::Ready, message: "loaded".to_owned(), by: By::Configuration };
     own(spec, resource, suspend).unwrap_or_else(ready)
 }
 

@@ -1,6 +1,7 @@
 //! What each policy chooses at present: the best tag, kept up to date one new tag at a time, and its digest.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +10,7 @@ use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
 use windlass_model::{ImageRef, ObjectKey, Tag};
 use windlass_policy::election::Choice;
 use windlass_policy::exclusion::Exclusions;
+use windlass_policy::rank::FirstSeen;
 use windlass_policy::selection::Selector;
 
 use crate::known::{Change, KnownTags};
@@ -47,6 +49,26 @@ struct PolicyState {
     failure: Option<String>,
     /// What the registry said of tags above the choice.
     asked: BTreeMap<Tag, Asked>,
+    /// What brought `latest` in.
+    brought: Option<Brought>,
+}
+
+/// What brought a choice in.
+#[derive(Debug)]
+pub(crate) struct Cause {
+    /// The event behind it.
+    pub(crate) event: Option<String>,
+    /// When the event that named the chosen tag was accepted; the start of event → commit.
+    pub(crate) pushed_at: Option<Timestamp>,
+}
+
+/// A choice with its cause.
+#[derive(Debug)]
+struct Brought {
+    image: ImageRef,
+    cause: Cause,
+    /// Whether the time from the event to the commit was taken.
+    measured: bool,
 }
 
 /// Everything that a choice rests on, beside the tags.
@@ -63,6 +85,16 @@ struct Basis {
 struct Asked {
     at: Timestamp,
     gone: bool,
+}
+
+/// The tags to choose among.
+#[derive(Debug)]
+pub(crate) struct Tags<'a> {
+    pub(crate) known: &'a KnownTags,
+    /// What is new among them since the last look.
+    pub(crate) change: &'a Change,
+    /// When they were first seen, where an order compares that; empty otherwise.
+    pub(crate) first_seen: &'a FirstSeen,
 }
 
 impl Choices {
@@ -83,12 +115,11 @@ impl Choices {
         &self,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
-        known: &KnownTags,
-        change: &Change,
+        tags: &Tags<'_>,
     ) -> Result<Tag, String> {
         let State { policies, rules } = &mut *self.lock();
         let state = policies.entry(policy.meta.key.clone()).or_default();
-        let chosen = state.rest_on(rules, policy, repository).and_then(|()| state.choose(known, change));
+        let chosen = state.rest_on(rules, policy, repository).and_then(|()| state.choose(tags));
         state.failure = chosen.as_ref().err().cloned();
         chosen
     }
@@ -100,6 +131,41 @@ impl Choices {
         state.asked.retain(|_, asked| asked.holds(now));
         state.current = state.basis.as_ref().is_some_and(|basis| basis.admits(&image));
         state.latest.replace(image.clone()) != Some(image)
+    }
+
+    /// Notes what brings a choice in. It must be noted before the choice can be seen: whichever run writes it, the commit
+    /// names the event. The first event that names the tag stays.
+    pub(crate) fn brought_by(&self, policy: &ObjectKey, image: &ImageRef, cause: Cause) {
+        let mut state = self.lock();
+        let state = state.policies.entry(policy.clone()).or_default();
+        let named = |b: &Brought| b.image == *image && (b.measured || b.cause.pushed_at.is_some());
+        if !state.brought.as_ref().is_some_and(named) {
+            state.brought = Some(Brought { image: image.clone(), cause, measured: false });
+        }
+    }
+
+    /// The event that brought this choice in.
+    pub(crate) fn event_of(&self, policy: &ObjectKey, image: &ImageRef) -> Option<String> {
+        let state = self.lock();
+        let brought =
+            state.policies.get(policy)?.brought.as_ref().filter(|brought| brought.image == *image)?;
+        brought.cause.event.clone()
+    }
+
+    /// This choice landed: when the event that named its tag was accepted, once for each choice.
+    pub(crate) fn landed(&self, policy: &ObjectKey, image: &ImageRef) -> Option<Timestamp> {
+        let mut state = self.lock();
+        let brought =
+            state.policies.get_mut(policy)?.brought.as_mut().filter(|brought| brought.image == *image)?;
+        let first = !std::mem::replace(&mut brought.measured, true);
+        brought.cause.pushed_at.filter(|_| first)
+    }
+
+    /// The policy was not asked although tags may have come: its best one is looked for among all the next time.
+    pub(crate) fn pass_over(&self, policy: &ObjectKey) {
+        if let Some(state) = self.lock().policies.get_mut(policy) {
+            state.best = None;
+        }
     }
 
     /// The policy's image as of the last look, whatever came since.
@@ -128,6 +194,7 @@ impl Choices {
                 selector: basis.selector.clone(),
                 excluded: basis.excluded.clone(),
                 gone: state.asked.iter().filter(|(_, a)| a.gone).map(|(tag, _)| tag.clone()).collect(),
+                first_seen: FirstSeen::default(),
                 rule: fingerprint(&basis.policy, &repository.exclusion_list),
             }),
             (None, None) => Err(NOT_READ.to_owned()),
@@ -161,19 +228,22 @@ impl Choices {
 }
 
 impl PolicyState {
-    fn choose(&mut self, known: &KnownTags, change: &Change) -> Result<Tag, String> {
+    fn choose(&mut self, tags: &Tags<'_>) -> Result<Tag, String> {
+        let Tags { known, change, first_seen } = tags;
         let Some(Basis { selector, excluded, .. }) = &self.basis else { return Err(NOT_READ.to_owned()) };
+        // A look that lacks the tag is newer than an earlier answer about it.
+        self.asked.retain(|tag, _| !change.removed.contains(tag));
         let usable = |tag: &&Tag| !excluded.excludes(tag.as_str());
         let best = self.best.take().filter(|best| known.contains(best));
-        let chosen = match best {
+        let candidate = |tag| first_seen.candidate(tag);
+        let chosen = match &best {
             Some(best) => {
-                let candidates = std::iter::once(&best).chain(change.added.iter().filter(usable));
-                selector.select(candidates.map(Tag::as_str)).map(str::to_owned)
+                selector.select(iter::once(best).chain(change.added.iter().filter(usable)).map(candidate))
             }
-            None => selector.select(known.iter().filter(usable).map(Tag::as_str)).map(str::to_owned),
+            None => selector.select(known.iter().filter(usable).map(candidate)),
         };
         let chosen = chosen.map_err(|error| error.to_string())?;
-        let tag = Tag::parse(&chosen).map_err(|error| error.to_string())?;
+        let tag = Tag::parse(chosen).map_err(|error| error.to_string())?;
         self.best = Some(tag.clone());
         Ok(tag)
     }
@@ -190,29 +260,31 @@ impl PolicyState {
             (basis.policy, basis.repository) = (policy.clone(), repository.clone());
             return Ok(());
         }
-        let selector = rules.selector(&policy.rule, policy.filter.as_ref()).map_err(|e| e.to_string())?;
+        let selector = rules.selector(policy).map_err(|e| e.to_string())?;
         let excluded = rules.exclusions(&repository.exclusion_list).map_err(|e| e.to_string())?;
         let basis = Basis { policy: policy.clone(), repository: repository.clone(), selector, excluded };
         // Nobody knows by what rule the last process chose; what this rule does not admit was another's choice.
-        self.current =
-            self.basis.is_none() && self.latest.as_ref().is_some_and(|image| basis.admits(image));
-        *self = Self { basis: Some(basis), latest: self.latest.take(), current: self.current, ..Self::default() };
+        self.current = self.basis.is_none() && self.latest.as_ref().is_some_and(|image| basis.admits(image));
+        *self =
+            Self { basis: Some(basis), latest: self.latest.take(), current: self.current, ..Self::default() };
         Ok(())
     }
 }
 
 impl Basis {
-    /// Whether a choice for these is made by the same rule, among the tags of the same image.
+    /// Whether a choice for these is made by the same rule, among the tags of the same image. Where and under which
+    /// labels the policy was written does not matter.
     fn is_of(&self, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>) -> bool {
-        let same_policy = Arc::ptr_eq(&self.policy, policy)
-            || (self.policy.rule == policy.rule
-                && self.policy.filter == policy.filter
-                && self.policy.repository == policy.repository
-                && reflects(&self.policy) == reflects(policy));
-        let same_repository = Arc::ptr_eq(&self.repository, repository)
-            || (self.repository.spec_image == repository.spec_image
-                && self.repository.exclusion_list == repository.exclusion_list);
-        same_policy && same_repository
+        let same_policy = || {
+            let meta = self.policy.meta.clone();
+            *self.policy == ImagePolicy { meta, ..ImagePolicy::clone(policy) }
+        };
+        let same_repository = || {
+            self.repository.spec_image == repository.spec_image
+                && self.repository.exclusion_list == repository.exclusion_list
+        };
+        (Arc::ptr_eq(&self.policy, policy) || same_policy())
+            && (Arc::ptr_eq(&self.repository, repository) || same_repository())
     }
 
     /// Whether the image could be this basis's choice.
@@ -236,7 +308,8 @@ fn reflects(policy: &ImagePolicy) -> bool {
 
 /// What a policy chooses by, in a few characters: equal rules have equal fingerprints, in every process.
 fn fingerprint(policy: &ImagePolicy, exclusions: &[String]) -> Arc<str> {
-    let rule = format!("{:?} {:?} {exclusions:?}", policy.rule, policy.filter);
+    let ImagePolicy { rule, filter, order, variant_lock, .. } = policy;
+    let rule = format!("{rule:?} {filter:?} {order:?} {variant_lock} {exclusions:?}");
     hex::encode(&Sha256::digest(rule)[..12]).into()
 }
 

@@ -23,8 +23,7 @@ pub(crate) fn message(automation: &ImageUpdateAutomation, changes: &[Change]) ->
         changes: changes.to_vec(),
         values: automation.message_values.clone(),
     };
-    let text =
-        template.render(&data).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))?;
+    let text = template.render(&data).map_err(|error| format!("spec.git.commit.messageTemplate: {error}"))?;
     Ok(if text.trim().is_empty() { DEFAULT_COMMIT_MESSAGE.to_owned() } else { text })
 }
 
@@ -47,6 +46,26 @@ pub(crate) fn with_trailers(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{automation, key, spec};
+
+    #[test]
+    fn a_template_that_renders_to_nothing_stands_for_the_default_message() {
+        for (template, wanted) in [
+            ("{{ range .Changed.Changes }}{{ .NewValue }}{{ end }}", DEFAULT_COMMIT_MESSAGE),
+            ("  ", DEFAULT_COMMIT_MESSAGE),
+            ("of {{ .AutomationObject }}", "of apps/fleet"),
+        ] {
+            let document = automation("fleet", "").replace(
+                "git: {",
+                &format!(
+                    "git: {{commit: {{author: {{email: a@b.c}}, messageTemplate: '{template}'}}}}, x: {{"
+                ),
+            );
+            let document = document.replace(", x: {commit: {author: {email: a@b.c}}}", "");
+            let spec = spec(&[&document]);
+            assert_eq!(message(&spec.automations[&key("fleet")], &[]).unwrap(), wanted);
+        }
+    }
 
     #[test]
     fn trailers_follow_the_message_after_one_empty_line() {

@@ -20,6 +20,7 @@ use crate::agreements::{self, Agreements, Hold, NewAgreement};
 use crate::commit_text;
 use crate::lanes::Target;
 use crate::markers::{Marked, MarkedFile, MarkerIndex, Overlay};
+use crate::sightings;
 use crate::work::Shared;
 
 /// A registry that does not answer whether a tag still exists must not hold a lane up: the value stays then.
@@ -44,6 +45,13 @@ pub(crate) struct Draft {
     pub(crate) agreements: Vec<NewAgreement>,
     /// Values that stay because a person set them.
     pub(crate) holds: Vec<Hold>,
+}
+
+impl Draft {
+    /// The policies that move something, with their choices.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = (&ObjectKey, &ImageRef)> {
+        self.choices.iter().filter(|(policy, _)| self.images.contains_key(policy))
+    }
 }
 
 /// What stands in the way of a draft.
@@ -118,8 +126,10 @@ impl Desk<'_> {
         let policies = self.policies(target);
         let agreed = self.agreements.known().clone();
         let mut facts = Facts { namespace, policies, places, agreed };
+        sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         if self.ask_for_tags_ahead(&facts).await {
             facts.policies = self.policies(target);
+            sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         }
         (facts, whence)
     }

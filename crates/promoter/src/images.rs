@@ -1,7 +1,7 @@
 //! Work on one ImageRepository: look at the registry, choose for each of its policies, and hand what changed to the
 //! lanes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +10,17 @@ use tokio::task::JoinSet;
 use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository, Resource};
 use windlass_model::signal::Received;
 use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
+use windlass_policy::rank::FirstSeen;
 use windlass_registry::{RegistryError, Repository};
 use windlass_store::{LedgerWrite, Record, Work};
 
 use crate::adopted::Adopted;
 use crate::board::Severity;
+use crate::choices::{Cause, Tags};
 use crate::known::{Change, KnownTags};
-use crate::lanes::{Cause, LaneFailure};
+use crate::lanes::LaneFailure;
 use crate::look::{Seen, look};
+use crate::sightings::Sightings;
 use crate::work::{Done, Shared, registry_pause, registry_severity};
 
 /// The known tags of every ImageRepository. Its work is exclusive per key, so no lock is ever waited for long.
@@ -55,33 +58,51 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         Err(why) => return shared.failing(&work.target, why, Severity::Lasting).await,
     };
     let slot = shared.images.slot(&work.target.key);
-    let mut known = slot.lock().await;
-    let known = match take_known(shared, &repository, &mut known).await {
+    let mut slot = slot.lock().await;
+    // Put back at the end only: a run that broke off may have learned of tags that were not chosen among. The next one
+    // starts from the ledger and finds them again.
+    let mut known = match take_known(shared, &repository, &mut slot).await {
         Ok(known) => known,
         Err(why) => return Done::retry(why),
     };
-    let seen = look(&client, known, &work.hints, shared.now()).await;
-    let run = Run { shared, spec: &spec, repository: &repository, client: &client, work };
-    run.finish(known, seen).await
+    let (unlisted, now) = (!known.is_listed(), shared.now());
+    let seen = look(&client, &mut known, &work.hints, now).await;
+    let sightings = Sightings {
+        repository: ledger_key(&repository),
+        change: &seen.change,
+        hints: &work.hints,
+        first_list: unlisted && seen.listed,
+        now,
+    };
+    match sightings.times(&shared.store, &spec, &repository).await {
+        Ok(first_seen) => {
+            let ledger = sightings.writes();
+            let run = Run { shared, spec: &spec, repository: &repository, client: &client, work, first_seen };
+            let done = run.finish(&known, seen, ledger).await;
+            *slot = Some(known);
+            done
+        }
+        Err(error) => Done::retry(error.to_string()),
+    }
 }
 
 /// The known tags, loaded from the ledger on the first use and when `spec.image` changed.
-async fn take_known<'a>(
+async fn take_known(
     shared: &Shared,
     repository: &ImageRepository,
-    slot: &'a mut Option<KnownTags>,
-) -> Result<&'a mut KnownTags, String> {
-    if slot.as_ref().is_none_or(|known| *known.image() != repository.image) {
-        let remembered = shared.store.load_tags(&ledger_key(repository)).await.map_err(|e| e.to_string())?;
-        let tags = remembered.into_iter().map(|(tag, _)| tag).collect();
-        *slot = Some(KnownTags::new(repository.image.clone(), tags));
+    slot: &mut Option<KnownTags>,
+) -> Result<KnownTags, String> {
+    if let Some(known) = slot.take().filter(|known| *known.image() == repository.image) {
+        return Ok(known);
     }
-    Ok(slot.as_mut().expect("it was set above when it was empty"))
+    let remembered = shared.store.load_tags(&ledger_key(repository)).await.map_err(|e| e.to_string())?;
+    let tags = remembered.into_iter().map(|(tag, _)| tag).collect();
+    Ok(KnownTags::new(repository.image.clone(), tags))
 }
 
 /// Tags are remembered per namespace and image, not per resource: renaming a resource loses no first-seen time, and
 /// another namespace's credentials never lend their view.
-fn ledger_key(repository: &ImageRepository) -> ObjectKey {
+pub(crate) fn ledger_key(repository: &ImageRepository) -> ObjectKey {
     ObjectKey::new(repository.meta.key.namespace.clone(), repository.image.to_string())
 }
 
@@ -92,13 +113,14 @@ struct Run<'a> {
     repository: &'a Arc<ImageRepository>,
     client: &'a Repository,
     work: &'a Work,
+    /// Empty where no policy of the repository compares them.
+    first_seen: FirstSeen,
 }
 
 impl Run<'_> {
-    async fn finish(&self, known: &KnownTags, mut seen: Seen) -> Done {
+    async fn finish(&self, known: &KnownTags, mut seen: Seen, mut ledger: Vec<LedgerWrite>) -> Done {
         let now = self.shared.now();
         self.report(&seen.change, known);
-        let mut ledger = self.tag_writes(&seen.change, now);
         let mut failure = None;
         if seen.listed || known.len() > 0 {
             let (writes, failed) = self.choose_all(known, &mut seen, now).await;
@@ -129,7 +151,7 @@ impl Run<'_> {
 
     /// Nothing is known of the image, so its policies cannot be tried: they were looked at all the same.
     fn let_policies_wait(&self, error: &RegistryError, now: Timestamp) {
-        for policy in policies_of(self.spec, self.repository) {
+        for policy in self.spec.policies_of(&self.repository.meta.key) {
             let message = format!("waits for {}: {error}", self.work.target);
             self.shared.board.waiting(&policy.object_ref(), message, now);
         }
@@ -144,19 +166,19 @@ impl Run<'_> {
     ) -> (Vec<LedgerWrite>, Option<(String, Option<Duration>)>) {
         let mut ledger = Vec::new();
         let mut failure = None;
-        let mut wanted: BTreeMap<ObjectKey, Vec<Cause>> = BTreeMap::new();
-        for policy in policies_of(self.spec, self.repository) {
+        let mut wanted = BTreeSet::new();
+        for policy in self.spec.policies_of(&self.repository.meta.key) {
             if policy.suspend || self.spec.why_not_ready(&policy.object_ref()).is_some() {
+                self.shared.choices.pass_over(&policy.meta.key);
                 continue;
             }
             match self.choose(policy, known, seen, now).await {
                 Ok((image, write)) => {
                     ledger.extend(write);
-                    for automation in automations_of(self.spec, policy) {
-                        if !self.shared.lanes.has_written(&automation, &policy.meta.key, &image) {
-                            wanted.entry(automation).or_default().push(self.cause(&policy.meta.key, &image));
-                        }
-                    }
+                    let lanes = &self.shared.lanes;
+                    let written = |automation: &_| lanes.has_written(automation, &policy.meta.key, &image);
+                    wanted
+                        .extend(automations_of(self.spec, policy).filter(|automation| !written(automation)));
                 }
                 Err(Undecided::Nothing) => {}
                 Err(Undecided::Unknown { reason, pause }) => failure = Some((reason, pause)),
@@ -178,7 +200,8 @@ impl Run<'_> {
     ) -> Result<(ImageRef, Option<LedgerWrite>), Undecided> {
         let choices = &self.shared.choices;
         let object = policy.object_ref();
-        let tag = match choices.choose(policy, self.repository, known, &seen.change) {
+        let tags = Tags { known, change: &seen.change, first_seen: &self.first_seen };
+        let tag = match choices.choose(policy, self.repository, &tags) {
             Ok(tag) => tag,
             Err(why) => {
                 self.shared.failing(&object, why, Severity::Lasting).await;
@@ -203,6 +226,7 @@ impl Run<'_> {
         let message = format!("Latest image tag for {} resolved to {}", image.name, image.tag);
         let shown = image.to_string();
         self.shared.succeeded(&object, message, |details| details.latest = Some(shown)).await;
+        choices.brought_by(&policy.meta.key, &image, self.cause(&image.tag));
         let changed = choices.set_latest(&policy.meta.key, image.clone(), now);
         let write = changed.then(|| LedgerWrite::Latest {
             policy: policy.meta.key.clone(),
@@ -233,7 +257,8 @@ impl Run<'_> {
         if let Some(digest) = seen.digests.get(tag) {
             return Ok(Some(digest.clone()));
         }
-        let digest = self.client.resolve(tag).await?;
+        // Boxed: it is seldom needed here, and would enlarge each of the thousands of runs under way.
+        let digest = Box::pin(self.client.resolve(tag)).await?;
         if let Some(digest) = &digest {
             seen.digests.insert(tag.clone(), digest.clone());
         }
@@ -241,45 +266,28 @@ impl Run<'_> {
     }
 
     /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.
-    async fn write(&self, wanted: BTreeMap<ObjectKey, Vec<Cause>>) -> Result<(), LaneFailure> {
+    async fn write(&self, wanted: BTreeSet<ObjectKey>) -> Result<(), LaneFailure> {
         let mut answers = JoinSet::new();
-        for (automation, causes) in wanted {
+        for automation in wanted {
             let shared = self.shared.clone();
-            answers.spawn(async move { shared.lanes.write(&shared, automation, causes).await });
+            answers.spawn(async move { shared.lanes.write(&shared, automation).await });
         }
         let failures = answers.join_all().await.into_iter().filter_map(Result::err);
         failures.min_by_key(|failure| failure.pause).map_or(Ok(()), Err)
     }
 
     /// The event that brought the image in: the earliest that named its tag, else the earliest of all.
-    fn cause(&self, policy: &ObjectKey, image: &ImageRef) -> Cause {
+    fn cause(&self, chosen: &Tag) -> Cause {
         let names =
-            |received: &&Received| matches!(&received.hint, Hint::TagPushed { tag, .. } if *tag == image.tag);
+            |received: &&Received| matches!(&received.hint, Hint::TagPushed { tag, .. } if tag == chosen);
         let by_age = |received: &&Received| received.at;
         let event = self.work.hints.iter().filter(names).min_by_key(by_age);
         Cause {
-            policy: policy.clone(),
             event: event
                 .or_else(|| self.work.hints.iter().min_by_key(by_age))
                 .map(|received| received.event.clone()),
             pushed_at: event.map(|received| received.at),
         }
-    }
-
-    fn tag_writes(&self, change: &Change, at: Timestamp) -> Vec<LedgerWrite> {
-        let repository = ledger_key(self.repository);
-        let mut writes = Vec::new();
-        if !change.added.is_empty() {
-            writes.push(LedgerWrite::TagsSeen {
-                repository: repository.clone(),
-                tags: change.added.clone(),
-                at,
-            });
-        }
-        if !change.removed.is_empty() {
-            writes.push(LedgerWrite::TagsGone { repository, tags: change.removed.clone(), at });
-        }
-        writes
     }
 
     /// Tells of what is strange. Only where a Receiver should have announced a tag does a missed one mean a lost event.
@@ -291,9 +299,7 @@ impl Run<'_> {
         let covered = || {
             let names_it = |r: &&Arc<ImageRepository>| r.meta.key == *repository;
             let receivers = self.spec.receivers.values();
-            receivers
-                .filter(|r| !r.suspend)
-                .any(|r| r.image_repositories(self.spec).iter().any(names_it))
+            receivers.filter(|r| !r.suspend).any(|r| r.image_repositories(self.spec).iter().any(names_it))
         };
         if change.missed > 0 && covered() {
             tracing::warn!(%repository, tags = change.missed, "a resync found tags that no event had announced");
@@ -323,14 +329,6 @@ enum Undecided {
     Unknown { reason: String, pause: Option<Duration> },
 }
 
-/// The policies of a repository whose namespace may use it.
-pub(crate) fn policies_of<'a>(
-    spec: &'a Spec,
-    repository: &'a ImageRepository,
-) -> impl Iterator<Item = &'a Arc<ImagePolicy>> {
-    spec.image_policies.values().filter(|policy| policy.repository == repository.meta.key)
-}
-
 /// The automations that write what a policy chooses.
 pub(crate) fn automations_of<'a>(
     spec: &'a Spec,
@@ -350,3 +348,6 @@ pub(crate) fn automations_of<'a>(
 pub(crate) fn target(repository: &ObjectKey) -> ObjectRef {
     ObjectRef::new(Kind::ImageRepository, repository.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,11 @@ impl KnownTags {
         &self.image
     }
 
+    /// Whether a full list was ever read.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// How many are known.
     pub(crate) fn len(&self) -> usize {
         self.tags.len()

@@ -14,7 +14,7 @@ use crate::access;
 use crate::adopted::Adopted;
 use crate::agreements::Agreements;
 use crate::board::Severity;
-use crate::lanes::{self, Cause, LaneFailure, LaneKey, Request, Standing, Target};
+use crate::lanes::{self, LaneFailure, LaneKey, Request, Standing, Target};
 use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
 use crate::work::Shared;
@@ -36,8 +36,6 @@ pub(crate) struct Lane {
     /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
     pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
     connection: Option<Connection>,
-    /// Causes that no commit names yet, because the tries for them failed: whoever asks next, the commit names them.
-    owed: Causes,
     pause: Option<Pause>,
 }
 
@@ -48,17 +46,12 @@ struct Pause {
     spec: Arc<Adopted>,
 }
 
-/// Why each automation is asked for.
-pub(crate) type Causes = BTreeMap<ObjectKey, BTreeSet<Cause>>;
-
 /// What a batch asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub(crate) spec: &'a Arc<Adopted>,
     /// In the order in which they commit.
     pub(crate) targets: &'a [Target],
-    /// Why each is asked for.
-    pub(crate) causes: &'a Causes,
 }
 
 /// The mirror, and what it was connected by: a changed secret connects anew.
@@ -92,7 +85,6 @@ impl Lane {
             tip: None,
             agreements: BTreeMap::new(),
             connection: None,
-            owed: Causes::new(),
             pause: None,
         }
     }
@@ -100,28 +92,23 @@ impl Lane {
     /// Brings every automation of the batch up to date, and answers each request.
     pub(crate) async fn land(&mut self, batch: Vec<Request>) {
         let spec = self.shared.spec();
-        let mut causes = Causes::new();
-        for Request { automation, causes: new, .. } in &batch {
-            let owed = self.owed.remove(automation).unwrap_or_default();
-            causes.entry(automation.clone()).or_default().extend(owed.into_iter().chain(new.iter().cloned()));
-        }
+        let asked: BTreeSet<&ObjectKey> = batch.iter().map(|request| &request.automation).collect();
         // A configuration that changed while the request waited may have suspended the automation, or moved it to
         // another lane.
         let mine = |automation: &ObjectKey| match Target::resolve(&spec, automation) {
             Standing::Active(target) if target.lane() == self.key => Some(target),
             Standing::Active(_) | Standing::Idle => None,
         };
-        let targets: Vec<Target> = causes.keys().filter_map(mine).collect();
+        let targets: Vec<Target> = asked.iter().copied().filter_map(mine).collect();
         let resumed = |automation: &ObjectKey| self.shared.lanes.takes_resumed(automation);
-        self.agreements.retain(|automation, _| !(causes.contains_key(automation) && resumed(automation)));
-        let answers = self.land_all(Job { spec: &spec, targets: &targets, causes: &causes }).await;
+        self.agreements.retain(|automation, _| !(asked.contains(automation) && resumed(automation)));
+        let answers = self.land_all(Job { spec: &spec, targets: &targets }).await;
         for target in &targets {
             let automation = &target.automation.meta.key;
             if let Some(Err(failure)) = answers.get(automation) {
                 let object = lanes::object(automation);
                 self.shared.lanes.forget_written(automation);
                 self.shared.failing(&object, failure.reason.clone(), failure.severity).await;
-                self.owed.extend(causes.remove_entry(automation));
             }
         }
         for request in batch {

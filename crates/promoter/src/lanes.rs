@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,19 +42,7 @@ pub(crate) struct LaneKey {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) automation: ObjectKey,
-    pub(crate) causes: Vec<Cause>,
     pub(crate) reply: oneshot::Sender<Result<(), LaneFailure>>,
-}
-
-/// Why an automation is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Cause {
-    /// The policy whose choice changed.
-    pub(crate) policy: ObjectKey,
-    /// The event that brought it.
-    pub(crate) event: Option<String>,
-    /// When the event that named the chosen tag was accepted; the start of event → commit.
-    pub(crate) pushed_at: Option<Timestamp>,
 }
 
 /// Why an automation could not be brought up to date.
@@ -104,7 +91,9 @@ impl Target {
         let active = |object: &ObjectRef, suspended: bool| !suspended && spec.why_not_ready(object).is_none();
         let Some(automation) = spec.automations.get(automation) else { return Standing::Idle };
         let Some(source) = spec.git_repositories.get(&automation.source) else { return Standing::Idle };
-        if !active(&automation.object_ref(), automation.suspend) || !active(&source.object_ref(), source.suspend) {
+        if !active(&automation.object_ref(), automation.suspend)
+            || !active(&source.object_ref(), source.suspend)
+        {
             return Standing::Idle;
         }
         let checkout = automation.checkout_branch.as_ref().or(source.branch.as_ref());
@@ -122,20 +111,22 @@ impl Target {
 impl Lanes {
     /// No lane yet; each starts with its first request and ends with `cancel`.
     pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { senders: Mutex::default(), written: Mutex::default(), resumed: Mutex::default(), tasks: TaskTracker::new(), cancel }
+        Self {
+            senders: Mutex::default(),
+            written: Mutex::default(),
+            resumed: Mutex::default(),
+            tasks: TaskTracker::new(),
+            cancel,
+        }
     }
 
     /// Brings an automation up to date; returns when its commit landed, or when none was needed.
-    pub(crate) async fn write(
-        &self,
-        shared: &Arc<Shared>,
-        automation: ObjectKey,
-        causes: Vec<Cause>,
-    ) -> Result<(), LaneFailure> {
+    pub(crate) async fn write(&self, shared: &Arc<Shared>, automation: ObjectKey) -> Result<(), LaneFailure> {
         let Standing::Active(target) = Target::resolve(&shared.spec(), &automation) else { return Ok(()) };
         let (reply, answer) = oneshot::channel();
-        self.send(shared, target.lane(), Request { automation, causes, reply });
-        let ended = || if self.cancel.is_cancelled() { "the process is shutting down" } else { "the lane panicked" };
+        self.send(shared, target.lane(), Request { automation, reply });
+        let ended =
+            || if self.cancel.is_cancelled() { "the process is shutting down" } else { "the lane panicked" };
         answer.await.unwrap_or_else(|_| Err(LaneFailure::passing(ended().to_owned())))
     }
 
@@ -224,7 +215,7 @@ async fn drive(mut lane: Lane, mut requests: mpsc::UnboundedReceiver<Request>, c
             return;
         }
         lane.land(std::mem::take(&mut batch)).await;
-        if requests.is_empty() {
+        if requests.is_empty() && !cancel.is_cancelled() {
             lane.maintain().await;
         }
     }
@@ -234,3 +225,6 @@ async fn drive(mut lane: Lane, mut requests: mpsc::UnboundedReceiver<Request>, c
 pub(crate) fn object(automation: &ObjectKey) -> ObjectRef {
     ObjectRef::new(Kind::ImageUpdateAutomation, automation.clone())
 }
+
+#[cfg(test)]
+mod tests;

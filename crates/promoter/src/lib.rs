@@ -23,6 +23,9 @@ mod outbox;
 mod round;
 mod rules;
 mod settle;
+mod sightings;
+#[cfg(test)]
+mod testing;
 mod work;
 
 use std::path::PathBuf;
@@ -160,7 +163,9 @@ pub fn signals_for(spec: &Spec, object: &ObjectRef, reason: RescanReason) -> Vec
         Kind::ImageRepository if spec.image_repositories.contains_key(&object.key) => vec![object.clone()],
         Kind::ImageUpdateAutomation if spec.automations.contains_key(&object.key) => vec![object.clone()],
         Kind::ImagePolicy => {
-            spec.image_policies.get(&object.key).map(|p| images::target(&p.repository)).into_iter().collect()
+            let repository = spec.image_policies.get(&object.key).map(|policy| &policy.repository);
+            let exists = repository.filter(|repository| spec.image_repositories.contains_key(repository));
+            exists.map(images::target).into_iter().collect()
         }
         Kind::GitRepository => {
             let uses = spec.automations.values().filter(|automation| automation.source == object.key);

@@ -180,3 +180,26 @@ impl Metrics {
         self.notice_repeats.inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_in_lower_case() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.push(PushResult::Moved);
+        metrics.run("ImageRepository", RunResult::Retried);
+        metrics.notice(NoticeResult::Sent);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "windlass_pushes_total{outcome=\"moved\"} 1",
+            "windlass_runs_total{kind=\"ImageRepository\",outcome=\"retried\"} 1",
+            "windlass_notices_total{outcome=\"sent\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

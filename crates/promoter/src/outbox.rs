@@ -109,7 +109,8 @@ async fn deliver_one(shared: &Shared, pauses: &Pauses, outgoing: &Outgoing) -> R
     let secret = spec.secret(&notifier.meta.key.namespace, notifier.target.secret());
     let (Some(secret), None, false) = (secret, spec.why_not_ready(&notifier.object_ref()), notifier.suspend)
     else {
-        return postpone(shared, outgoing, after(now, LAST_RETRY), "its Notifier is suspended or not ready").await;
+        return postpone(shared, outgoing, after(now, LAST_RETRY), "its Notifier is suspended or not ready")
+            .await;
     };
     if let Some(until) = pauses.until(&outgoing.notifier, now) {
         return postpone(shared, outgoing, until, "the service failed a moment ago").await;
@@ -167,13 +168,19 @@ async fn put_back(
 ) -> Result<(), StoreError> {
     tracing::warn!(notice = %outgoing.id, notifier = %outgoing.notifier, %reason, "a notice was not delivered; it is tried again");
     shared.metrics.notice(NoticeResult::Retried);
-    show(shared, &outgoing.notifier, Some(format!("a notice was not delivered, and is tried again: {reason}")));
+    show(
+        shared,
+        &outgoing.notifier,
+        Some(format!("a notice was not delivered, and is tried again: {reason}")),
+    );
     let at = after(shared.now(), asked.unwrap_or_default().max(backoff(outgoing)));
     if may_have_arrived {
         let unknown = || shared.store.outbox_unknown(&outgoing.id, at, reason);
         return shared.persist("that a notice may have arrived", unknown).await;
     }
-    shared.persist("that a notice is tried again", || shared.store.outbox_retry(&outgoing.id, at, reason)).await
+    shared
+        .persist("that a notice is tried again", || shared.store.outbox_retry(&outgoing.id, at, reason))
+        .await
 }
 
 async fn reject(shared: &Shared, outgoing: &Outgoing, reason: &str) -> Result<(), StoreError> {
@@ -190,4 +197,26 @@ fn show(shared: &Shared, notifier: &ObjectKey, failure: Option<String>) {
         None => shared.board.ready(&object, "the last notice was delivered".to_owned(), now, |_| {}),
         Some(why) => shared.board.failing(&object, why, Severity::Passing, now),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestClock, key};
+    use windlass_model::Clock as _;
+
+    #[test]
+    fn a_pause_is_of_one_notifier_and_the_longest_one_counts() {
+        let (pauses, clock) = (Pauses::default(), TestClock::default());
+        let (team, other, start) = (key("team"), key("other"), clock.now());
+        let in_seconds = |seconds| after(start, Duration::from_secs(seconds));
+        pauses.begin(&team, in_seconds(30), clock.now());
+        pauses.begin(&team, in_seconds(5), clock.now());
+        assert_eq!(pauses.until(&team, clock.now()), Some(in_seconds(30)));
+        assert_eq!(pauses.until(&other, clock.now()), None);
+        clock.advance(30);
+        assert_eq!(pauses.until(&team, clock.now()), None);
+        pauses.begin(&other, in_seconds(60), clock.now());
+        assert_eq!(pauses.0.lock().unwrap().len(), 1, "what is over is forgotten");
+    }
 }

@@ -13,7 +13,7 @@ use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
 use crate::landing::{Landing, LandingCommit};
 use crate::lane::{Answers, Job, Lane, Round, all, git_failure};
-use crate::lanes::{self, Cause, LaneFailure, Target};
+use crate::lanes::{self, LaneFailure, Target};
 use crate::markers::Overlay;
 use crate::metrics::PushResult;
 
@@ -140,12 +140,7 @@ impl Lane {
     }
 
     /// Drafts and commits, each automation on top of the one before.
-    async fn make(
-        &mut self,
-        job: Job<'_>,
-        mirror: &Mirror,
-        head: Head,
-    ) -> Result<Drafted, GitError> {
+    async fn make(&mut self, job: Job<'_>, mirror: &Mirror, head: Head) -> Result<Drafted, GitError> {
         let mut overlay = Overlay::new();
         let mut drafted = Drafted::default();
         for target in job.targets {
@@ -173,7 +168,7 @@ impl Lane {
                     continue;
                 }
             };
-            let events = events_of(&draft, job.causes.get(automation));
+            let events = self.events_of(&draft);
             let text = self.text(target, &draft, &events);
             let base = drafted.made.last().map(|made| made.prepared.clone());
             let prepared = match &base {
@@ -188,6 +183,11 @@ impl Lane {
             }
         }
         Ok(drafted)
+    }
+
+    /// The events behind what the draft moves.
+    fn events_of(&self, draft: &Draft) -> BTreeSet<String> {
+        draft.moved().filter_map(|(policy, image)| self.shared.choices.event_of(policy, image)).collect()
     }
 
     fn text(&self, target: &Target, draft: &Draft, events: &BTreeSet<String>) -> CommitText {
@@ -233,10 +233,8 @@ impl Lane {
         for made in made {
             let Made { automation, draft, prepared, .. } = made;
             tracing::info!(%automation, commit = %prepared.id(), branch = %self.key.branch, changes = draft.changes.len(), "committed");
-            let moved = |cause: &&Cause| draft.images.contains_key(&cause.policy);
-            for pushed_at in
-                job.causes.get(automation).into_iter().flatten().filter(moved).filter_map(|c| c.pushed_at)
-            {
+            let choices = &self.shared.choices;
+            for pushed_at in draft.moved().filter_map(|(policy, image)| choices.landed(policy, image)) {
                 self.shared
                     .metrics
                     .event_to_commit(now.duration_since(pushed_at).try_into().unwrap_or_default());
@@ -311,12 +309,6 @@ impl Lane {
             tracing::error!(%object, %error, "a hold could not be recorded; it is told again after a restart");
         }
     }
-}
-
-/// The events behind what the draft moves.
-fn events_of(draft: &Draft, causes: Option<&BTreeSet<Cause>>) -> BTreeSet<String> {
-    let moved = |cause: &&Cause| draft.images.contains_key(&cause.policy);
-    causes.into_iter().flatten().filter(moved).filter_map(|cause| cause.event.clone()).collect()
 }
 
 fn store_failure(error: &windlass_store::StoreError) -> LaneFailure {

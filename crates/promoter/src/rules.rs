@@ -5,26 +5,26 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
-use windlass_model::resource::{PolicyRule, TagFilter};
+use windlass_model::resource::{ImagePolicy, LeadingOrder, PolicyRule, TagFilter};
 use windlass_policy::exclusion::{Exclusions, InvalidExclusions};
 use windlass_policy::selection::{InvalidPolicy, Selector};
+
+/// What a policy states of its choice.
+type Stated = (PolicyRule, Option<TagFilter>, Option<LeadingOrder>, bool);
 
 /// The compiled rules that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
-    selectors: HashMap<(PolicyRule, Option<TagFilter>), Weak<Selector>>,
+    selectors: HashMap<Stated, Weak<Selector>>,
     exclusions: HashMap<Vec<String>, Weak<Exclusions>>,
 }
 
 impl Rules {
     /// The compiled form of a policy.
-    pub(crate) fn selector(
-        &mut self,
-        rule: &PolicyRule,
-        filter: Option<&TagFilter>,
-    ) -> Result<Arc<Selector>, InvalidPolicy> {
-        let key = (rule.clone(), filter.cloned());
-        shared(&mut self.selectors, key, || Selector::compile(rule, filter))
+    pub(crate) fn selector(&mut self, policy: &ImagePolicy) -> Result<Arc<Selector>, InvalidPolicy> {
+        let ImagePolicy { rule, filter, order, variant_lock, .. } = policy;
+        let key = (rule.clone(), filter.clone(), order.clone(), *variant_lock);
+        shared(&mut self.selectors, key, || Selector::of(policy))
     }
 
     /// The compiled form of an exclusion list.
@@ -55,14 +55,20 @@ fn shared<K: Eq + Hash, T, E>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{key, policy, spec};
 
     #[test]
     fn equal_rules_are_compiled_once_and_forgotten_with_their_last_user() {
         let mut rules = Rules::default();
-        let range = |range: &str| PolicyRule::SemVer { range: range.to_owned() };
-        let first = rules.selector(&range("1.x"), None).unwrap();
-        assert!(Arc::ptr_eq(&first, &rules.selector(&range("1.x"), None).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &rules.selector(&range("2.x"), None).unwrap()));
+        let policies = ["1.x", "2.x"].map(|range| {
+            let spec = spec(&[&policy("app", range, "")]);
+            ImagePolicy::clone(&spec.image_policies[&key("app")])
+        });
+        let newest = ImagePolicy { order: Some(LeadingOrder::NewestPushed), ..policies[0].clone() };
+        let first = rules.selector(&policies[0]).unwrap();
+        assert!(Arc::ptr_eq(&first, &rules.selector(&policies[0].clone()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &rules.selector(&policies[1]).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &rules.selector(&newest).unwrap()));
         let list = ["^.*\\.sig$".to_owned()];
         let excluded = rules.exclusions(&list).unwrap();
         assert!(Arc::ptr_eq(&excluded, &rules.exclusions(&list).unwrap()));

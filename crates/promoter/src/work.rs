@@ -87,10 +87,13 @@ impl Shared {
     where
         F: Future<Output = Result<(), StoreError>>,
     {
+        let mut told = false;
         loop {
             match write().await {
                 Err(error) if error.disposition() == Disposition::Retry => {
-                    tracing::error!(%error, what, "the store cannot be written; trying again");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, what, "the store cannot be written; it is tried until it can");
+                    }
                     tokio::select! {
                         () = self.cancel.cancelled() => return Err(error),
                         () = tokio::time::sleep(STORE_PAUSE) => {}
@@ -281,7 +284,7 @@ impl Running {
     }
 }
 
-async fn run_one(shared: &Arc<Shared>, work: Work) {
+pub(crate) async fn run_one(shared: &Arc<Shared>, work: Work) {
     let done = match work.target.kind {
         Kind::ImageRepository => crate::images::run(shared, &work).await,
         Kind::ImageUpdateAutomation => run_automation(shared, &work).await,
@@ -307,7 +310,7 @@ async fn run_automation(shared: &Arc<Shared>, work: &Work) -> Done {
         shared.lanes.resume(automation);
         tracing::info!(%automation, "a person lifted holds");
     }
-    match shared.lanes.write(shared, automation.clone(), Vec::new()).await {
+    match shared.lanes.write(shared, automation.clone()).await {
         Ok(()) => Done::nothing(),
         Err(LaneFailure { reason, pause, .. }) => Done::retry_after(reason, pause),
     }
@@ -320,7 +323,9 @@ async fn settle(shared: &Shared, work: Work, Done { record, retry: again }: Done
     let Claim { target, .. } = &claim;
     let stored = match &again {
         None => {
-            shared.persist("an acknowledgement", || shared.store.complete(target, generation, record.clone())).await
+            shared
+                .persist("an acknowledgement", || shared.store.complete(target, generation, record.clone()))
+                .await
         }
         Some(_) => shared.persist("what was learned", || shared.store.record(record.clone())).await,
     };

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::Client;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 use windlass_model::ImageName;
 
@@ -18,7 +19,7 @@ use crate::budget::{Budget, Permit};
 use crate::error::{Cause, Said, quote};
 use crate::metrics::{Metrics, Outcome};
 use crate::retry_after;
-use crate::transport::ConfigError;
+use crate::transport::{ConfigError, SILENCE};
 
 /// How often one request is sent while the registry throttles it, the first time included.
 const MAX_TRIES: usize = 3;
@@ -34,6 +35,9 @@ pub(crate) struct Endpoint {
     insecure: bool,
     client: Client,
     budget: Budget,
+    /// Lists under way, at most. A quarter of the budget stays free of them: a poll of ten thousand images must not
+    /// stand in front of the tag that an event names.
+    lists: Semaphore,
     /// Which of the two an insecure registry speaks, once known.
     plain: tokio::sync::Mutex<Option<bool>>,
     pub(crate) grants: Grants,
@@ -81,10 +85,16 @@ impl Endpoint {
             insecure,
             client,
             budget: Budget::new(max_concurrent_requests),
+            lists: Semaphore::new((max_concurrent_requests - max_concurrent_requests / 4).max(1)),
             plain: tokio::sync::Mutex::new(None),
             grants: Grants::default(),
             metrics,
         })
+    }
+
+    /// Waits for a place among the lists under way.
+    pub(crate) async fn place_to_list(&self) -> SemaphorePermit<'_> {
+        self.lists.acquire().await.expect("the semaphore is never closed")
     }
 
     pub(crate) fn is_insecure(&self) -> bool {
@@ -237,12 +247,13 @@ async fn read_some(mut response: reqwest::Response) -> Bytes {
 }
 
 fn network(url: &Url, error: &reqwest::Error) -> Cause {
+    if error.is_timeout() && !error.is_connect() {
+        return Cause::Silent(SILENCE);
+    }
     let host = url.host_str().unwrap_or_default();
     let root = root_cause(error);
     Cause::Network(if error.is_connect() {
         format!("connecting to {host} failed: {root}")
-    } else if error.is_timeout() {
-        format!("{host} did not answer in time: {root}")
     } else if error.is_body() || error.is_decode() {
         format!("the answer of {host} broke off: {root}")
     } else {
@@ -264,6 +275,7 @@ fn outcome(call: &Call, result: &Result<Answer, Cause>) -> Outcome {
     let answer = match result {
         Ok(answer) => answer,
         Err(Cause::Network(_)) => return Outcome::Network,
+        Err(Cause::Silent(_)) => return Outcome::Timeout,
         Err(_) => return Outcome::Invalid,
     };
     match answer.status.as_u16() {

@@ -36,7 +36,7 @@ impl RegistryError {
             Cause::Throttled { retry_after, .. } => ErrorKind::Throttled { retry_after: *retry_after },
             Cause::Server(_) => ErrorKind::Server,
             Cause::Network(_) => ErrorKind::Network,
-            Cause::Timeout(_) => ErrorKind::Timeout,
+            Cause::Timeout(_) | Cause::Silent(_) => ErrorKind::Timeout,
             Cause::Invalid(_) => ErrorKind::Invalid,
             Cause::TooLarge(_) => ErrorKind::TooLarge,
             Cause::Refused(_) => ErrorKind::Refused,
@@ -76,7 +76,7 @@ pub enum ErrorKind {
     Server,
     /// No connection, no valid TLS, or an answer that broke off.
     Network,
-    /// The repository's timeout elapsed.
+    /// The repository's timeout elapsed, or the registry went silent for a minute.
     Timeout,
     /// An answer that the specification does not allow.
     Invalid,
@@ -150,6 +150,8 @@ pub(crate) enum Cause {
     Network(String),
     #[error("no answer within the timeout of {}; see `spec.timeout`", Seconds(*.0))]
     Timeout(Duration),
+    #[error("the registry went silent for {}", Seconds(*.0))]
+    Silent(Duration),
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]

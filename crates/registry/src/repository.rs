@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::header::LOCATION;
 use http::{HeaderValue, Method, StatusCode};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use url::Url;
 use windlass_model::{Digest, ImageName, Tag};
 
@@ -59,30 +61,33 @@ impl Repository {
     /// Every tag: all pages, or an error. A repository that the registry does not know is
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub async fn tags(&self) -> Result<TagList, RegistryError> {
-        self.within(Asked::Tags, self.inner.list()).await
+        let listed = async {
+            let _place = self.inner.endpoint.place_to_list().await;
+            // Boxed now, so that the thousands that may wait for a place hold no room for what comes after it.
+            Box::pin(self.inner.list()).await
+        };
+        self.judge(Asked::Tags, timeout(self.inner.timeout, listed).await)
     }
 
     /// The digest that a tag has now, by one HEAD request where the registry states it. `None` if there is no such tag;
     /// whatever else keeps the answer from being known is an error.
     pub async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        self.within(Asked::Digest(tag.clone()), self.inner.digest(tag)).await
+        let answer = timeout(self.inner.timeout, self.inner.digest(tag)).await;
+        self.judge(Asked::Digest(tag.clone()), answer)
     }
 
     /// A manifest of at most 4 MiB, with its digest computed. `None` if there is no such manifest. By digest, other
     /// content than asked for is [`Invalid`](crate::ErrorKind::Invalid).
     pub async fn manifest(&self, reference: impl Into<Reference>) -> Result<Option<Manifest>, RegistryError> {
         let reference = reference.into();
-        self.within(Asked::Manifest(reference.clone()), self.inner.manifest(&reference)).await
+        let answer = timeout(self.inner.timeout, self.inner.manifest(&reference)).await;
+        self.judge(Asked::Manifest(reference), answer)
     }
 
-    async fn within<T>(
-        &self,
-        asked: Asked,
-        work: impl Future<Output = Result<T, Cause>>,
-    ) -> Result<T, RegistryError> {
-        let timeout = self.inner.timeout;
-        let result = tokio::time::timeout(timeout, work).await.unwrap_or(Err(Cause::Timeout(timeout)));
-        result.map_err(|cause| RegistryError::new(self.inner.image.clone(), asked, cause))
+    /// What an operation came to.
+    fn judge<T>(&self, asked: Asked, answer: Result<Result<T, Cause>, Elapsed>) -> Result<T, RegistryError> {
+        let answer = answer.unwrap_or(Err(Cause::Timeout(self.inner.timeout)));
+        answer.map_err(|cause| RegistryError::new(self.inner.image.clone(), asked, cause))
     }
 }
 

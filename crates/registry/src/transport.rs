@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence in the middle of an exchange. An operation's own timeout may be as long as the polling interval, and a
 /// registry that hangs would hold its request budget all the while; lists of 100,000 tags take some registries half a
 /// minute to begin.
-const SILENCE: Duration = Duration::from_mins(1);
+pub(crate) const SILENCE: Duration = Duration::from_mins(1);
 /// Proxy schemes that the HTTP client speaks.
 const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
 

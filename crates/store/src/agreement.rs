@@ -61,7 +61,11 @@ pub(crate) fn hold_told(
     Ok(())
 }
 
-pub(crate) fn resumed(db: &Connection, automation: &ObjectKey, policy: Option<&ObjectKey>) -> Result<(), Cause> {
+pub(crate) fn resumed(
+    db: &Connection,
+    automation: &ObjectKey,
+    policy: Option<&ObjectKey>,
+) -> Result<(), Cause> {
     let policy = policy.map(key_text).transpose()?;
     db.prepare_cached("DELETE FROM agreed WHERE automation = ?1 AND (?2 IS NULL OR policy = ?2)")?
         .execute(params![key_text(automation)?, policy])?;
@@ -74,7 +78,8 @@ pub(crate) fn load_agreed(db: &Connection, automation: &str) -> rusqlite::Result
                ORDER BY file, policy";
     load(db, sql, [automation], |row| {
         let file: String = row.get(1)?;
-        let optional = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.map(str::to_owned));
+        let optional =
+            |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?.map(str::to_owned));
         let (before, told) = (optional(4)?, optional(7)?);
         let keys = parse_key(row.get_ref(0)?.as_str()?).zip(parse_key(row.get_ref(2)?.as_str()?));
         let entry = keys.zip(Tag::parse(row.get_ref(3)?.as_str()?).ok()).or_unreadable("agreed", &file);

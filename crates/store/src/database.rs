@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{StoreErrorKind, kind_of};
@@ -112,6 +113,9 @@ impl Identity {
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without this stability of plans, SQLite plans some prepared statements anew each time values are bound to them:
+    // a sixth of the writer's work.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Without this, a damaged schema could run functions of ours.
     connection.pragma_update(None, "trusted_schema", false)
 }

@@ -2,7 +2,7 @@
 //! rebuilt from the registry and Git, but for first-seen times.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use windlass_model::{ImageRef, ObjectKey, ObjectRef, Tag};
 
 use crate::agreement::{self, Agreement};
@@ -277,6 +277,22 @@ pub(crate) fn load_tags(db: &Connection, repository: &str) -> rusqlite::Result<V
             Ok(Tag::parse(text).ok().map(|tag| (tag, first_seen)).or_unreadable("tags", text))
         },
     )
+}
+
+/// When these tags were first seen, also those that are gone, as far as it is remembered.
+pub(crate) fn first_seen(
+    db: &Connection,
+    repository: &str,
+    tags: Vec<Tag>,
+) -> rusqlite::Result<Vec<(Tag, Timestamp)>> {
+    let mut statement =
+        db.prepare_cached("SELECT first_seen FROM tags WHERE repository = ?1 AND tag = ?2")?;
+    let mut seen = Vec::with_capacity(tags.len());
+    for tag in tags {
+        let at = statement.query_row(params![repository, tag.as_str()], |row| row.get(0)).optional()?;
+        seen.extend(at.map(|at| (tag, timestamp(at))));
+    }
+    Ok(seen)
 }
 
 pub(crate) fn load_latest(db: &Connection) -> rusqlite::Result<Vec<LatestImage>> {

@@ -175,6 +175,17 @@ impl Store {
         self.inner.readers.read(move |db| ledger::load_tags(db, &repository)).await
     }
 
+    /// When these tags of an ImageRepository were first seen, also those that are gone since. What is not remembered is
+    /// left out: tags that were never seen, or that have been gone for longer than [`Retention::history`].
+    pub async fn first_seen(
+        &self,
+        repository: &ObjectKey,
+        tags: Vec<Tag>,
+    ) -> Result<Vec<(Tag, Timestamp)>, StoreError> {
+        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| ledger::first_seen(db, &repository, tags)).await
+    }
+
     /// Every policy's choice.
     pub async fn load_latest(&self) -> Result<Vec<LatestImage>, StoreError> {
         self.inner.readers.read(ledger::load_latest).await

@@ -7,11 +7,19 @@ use anyhow::{Context as _, Result, bail};
 
 /// The environment variable that names the registry's program; `cargo xtask test` sets it.
 pub const REGISTRY_VARIABLE: &str = "WINDLASS_TEST_REGISTRY";
+/// The environment variable that names kustomize; `cargo xtask test` sets it.
+pub const KUSTOMIZE_VARIABLE: &str = "WINDLASS_TEST_KUSTOMIZE";
+/// The environment variable that names Helm; `cargo xtask test` sets it.
+pub const HELM_VARIABLE: &str = "WINDLASS_TEST_HELM";
 /// The environment variable that names the `windlass` program.
 pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
 /// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
 pub const REGISTRIES_IN_TARGET: [&str; 2] =
     ["tools/registry-3.1.2/registry", "tools/registry-debian/usr/bin/docker-registry"];
+/// Where `cargo xtask setup` puts kustomize, below the target folder.
+pub const KUSTOMIZE_IN_TARGET: &str = "tools/kustomize-5.8.1/kustomize";
+/// Where `cargo xtask setup` puts Helm, below the target folder.
+pub const HELM_IN_TARGET: &str = "tools/helm-4.3.1/helm";
 /// The names under which the distribution registry is packaged: upstream's and Debian's.
 pub const REGISTRY_NAMES: [&str; 2] = ["registry", "docker-registry"];
 
@@ -30,6 +38,34 @@ pub fn registry() -> Result<PathBuf> {
         Some(path) => Ok(path),
         None => bail!("no container registry to test against: run `cargo xtask setup`"),
     }
+}
+
+/// kustomize, the oracle of edits: from [`KUSTOMIZE_VARIABLE`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn kustomize() -> Result<PathBuf> {
+    oracle(KUSTOMIZE_VARIABLE, KUSTOMIZE_IN_TARGET)
+}
+
+/// Helm, the oracle of edits: from [`HELM_VARIABLE`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn helm() -> Result<PathBuf> {
+    oracle(HELM_VARIABLE, HELM_IN_TARGET)
+}
+
+/// Only the pinned version will do: another may rightly answer otherwise.
+fn oracle(name: &str, in_target: &str) -> Result<PathBuf> {
+    if let Some(path) = variable(name) {
+        return existing(path.into(), name);
+    }
+    let installed = target_folder()?.join(in_target);
+    if !installed.is_file() {
+        bail!("{} is missing: run `cargo xtask setup`", installed.display());
+    }
+    Ok(installed)
 }
 
 /// The `windlass` program: from [`WINDLASS_VARIABLE`], else the one beside the running test.

@@ -95,6 +95,21 @@ impl World {
         Ok(ours)
     }
 
+    /// What can be seen from outside, for the message of a test that failed: how webhooks were answered, what is not
+    /// well, and what was told.
+    pub(crate) async fn seen_from_outside(&self) -> String {
+        let hooks: Vec<_> = self.hooks.traffic().exchanges().iter().map(|exchange| exchange.status).collect();
+        let messages = self.slack.messages();
+        let told: Vec<_> = messages.iter().map(|message| (message.title(), message.text())).collect();
+        let report = match &self.windlass {
+            Some(windlass) => {
+                windlass.report().await.map_or_else(|error| format!("{error:#}"), |r| r.to_string())
+            }
+            None => "it was not started".to_owned(),
+        };
+        format!("webhooks answered: {hooks:?}\ntold: {told:?}\nstatus: {report}")
+    }
+
     fn each_was_told_once(&self, commits: &[Commit]) -> Result<()> {
         let messages = self.slack.messages();
         let mut told: Vec<_> =

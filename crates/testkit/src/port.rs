@@ -1,34 +1,65 @@
 //! Free loopback ports that stay free.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::Range;
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::traffic::lock;
 
 /// Below the range from which Linux picks the ports of outgoing connections (32768 and up), so that no client takes a
 /// port while the server that owns it restarts.
 const FIRST: u16 = 20_000;
-const COUNT: u32 = 12_000;
+/// A process takes ports in blocks: enough for some hundred worlds, and a block needs one open file.
+const BLOCK: u16 = 500;
+const BLOCKS: u16 = 24;
+/// Below the folder for temporary files: one file for each block, locked by the process that takes ports from it. The
+/// lock dies with the process.
+const LOCKS: &str = "windlass-test-ports";
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+static TAKEN: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
-/// A loopback address that nothing listens on. No two calls in one process give the same port (until 12,000 were
-/// given), and two processes start at different places.
+/// A block that belongs to this process.
+struct Block {
+    left: Range<u16>,
+    _lock: File,
+}
+
+/// A loopback address that nothing listens on. It is given once, in this process and in any other that runs now.
 ///
 /// # Errors
 /// When no port of the range is free.
 pub fn free() -> Result<SocketAddr> {
-    // A prime step spreads neighbouring process ids over the range.
-    let start = std::process::id().wrapping_mul(7919);
-    for _ in 0..COUNT {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let port = FIRST + u16::try_from(offset).context("a port has 16 bits")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
+    let mut taken = lock(&TAKEN);
+    loop {
+        if let Some(block) = taken.last_mut() {
+            for port in block.left.by_ref() {
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                if TcpListener::bind(address).is_ok() {
+                    return Ok(address);
+                }
+            }
+        }
+        taken.push(take_block()?);
+    }
+}
+
+fn take_block() -> Result<Block> {
+    let folder = tempfile::env::temp_dir().join(LOCKS);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for number in 0..BLOCKS {
+        let path = folder.join(number.to_string());
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        // Locked by another process, or by this one.
+        if file.try_lock().is_ok() {
+            let first = FIRST + number * BLOCK;
+            return Ok(Block { left: first..first + BLOCK, _lock: file });
         }
     }
-    bail!("no free loopback port from {FIRST} on")
+    bail!("no free loopback port from {FIRST} on: remove what is left of {}", folder.display())
 }
 
 #[cfg(test)]
@@ -37,8 +68,10 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice() {
-        let (first, second) = (free().unwrap(), free().unwrap());
-        assert_ne!(first, second);
-        assert!(first.ip().is_loopback());
+        let mut given: Vec<SocketAddr> = (0..2 * BLOCK).map(|_| free().unwrap()).collect();
+        assert!(given.iter().all(|address| address.ip().is_loopback()));
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given.len(), usize::from(2 * BLOCK));
     }
 }

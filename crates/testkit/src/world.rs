@@ -377,8 +377,9 @@ pub async fn run_prepared(
     test: impl AsyncFnOnce(&mut World) -> Result<()>,
 ) -> Result<()> {
     let mut world = World::prepare(options).await?;
-    let result = test(&mut world).await;
-    result.with_context(|| format!("Windlass's log:\n{}\n", tail(&world.log_text(), 200)))
+    let Err(error) = test(&mut world).await else { return Ok(()) };
+    let (log, seen) = (tail(&world.log_text(), 200), world.seen_from_outside().await);
+    Err(error.context(format!("Windlass's log:\n{log}\n{seen}\n")))
 }
 
 fn manifest(host: &str, reference: &str) -> String {

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use windlass_model::{ObjectKey, ObjectRef};
 use windlass_model::status::ObjectStatus;
+use windlass_model::{ObjectKey, ObjectRef};
 
 /// OpenMetrics text, as Prometheus negotiates it.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -225,7 +225,9 @@ mod tests {
     #[tokio::test]
     async fn health_is_open_and_the_api_asks_for_the_token() {
         let (address, stop, mut running) = start(true, Limits::default()).await;
-        let get = |path: &str, extra: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n");
+        let get = |path: &str, extra: &str| {
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n")
+        };
         assert!(ask(address, &get("/healthz", "")).await.starts_with("HTTP/1.1 200"));
         assert!(ask(address, &get("/readyz", "")).await.starts_with("HTTP/1.1 200"));
         assert!(ask(address, &get("/metrics", "")).await.ends_with("# EOF\n"));
@@ -268,7 +270,9 @@ mod tests {
         let mut lazy = TcpStream::connect(address).await.unwrap();
         let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
         // Until the kernel takes no more: the answers fill what it holds for us.
-        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(20), lazy.write(request.as_bytes())).await {
+        while let Ok(sent) =
+            tokio::time::timeout(Duration::from_millis(20), lazy.write(request.as_bytes())).await
+        {
             if sent.is_err() {
                 break;
             }

@@ -11,7 +11,7 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, logs, run, select};
+use crate::{client, config, edit, logs, run, select};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -28,7 +28,9 @@ Examples:
   windlass status --data ./data                    See what works, what fails, and why
   windlass reconcile ImageRepository/apps/podinfo --data ./data
                                                    Look at an image now
-  git tag | windlass select --semver '>=1.0.0'     Try a policy over any tags";
+  git tag | windlass select --semver '>=1.0.0'     Try a policy over any tags
+  windlass edit ./clusters --set apps:podinfo=ghcr.io/stefanprodan/podinfo:6.7.1
+                                                   Write an image where its markers are";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -44,6 +46,8 @@ enum Command {
     Resume(ResumeArgs),
     /// Choose among tags as a policy does, and explain why
     Select(select::SelectArgs),
+    /// Write images into files: marked values, kustomizations, Helm values, any value by path
+    Edit(edit::EditArgs),
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +172,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Reconcile(args) => block_on(reconcile(&args)),
         Command::Resume(args) => block_on(resume(args)),
         Command::Select(args) => block_on(select::run(&args)),
+        Command::Edit(args) => edit::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -221,7 +226,7 @@ async fn reconcile(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

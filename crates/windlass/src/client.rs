@@ -92,7 +92,11 @@ fn latest(status: &ObjectStatus) -> String {
 }
 
 /// A process that ended without tidying up leaves its address, which another one may have now.
-fn accepted(answer: reqwest::Response, data: &Path, endpoint: &Endpoint) -> anyhow::Result<reqwest::Response> {
+fn accepted(
+    answer: reqwest::Response,
+    data: &Path,
+    endpoint: &Endpoint,
+) -> anyhow::Result<reqwest::Response> {
     if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
         bail!("what answers on {} is not the instance of {}: start it again", endpoint.admin, data.display());
     }

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use windlass_model::resource::Receiver;
 use windlass_model::signal::RescanReason;
+use windlass_model::status::Readiness;
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Spec};
 use windlass_promoter::{Promoter, signals_for};
 use windlass_store::Store;
@@ -143,6 +144,11 @@ impl Instance for RunningInstance {
             let why = format!(
                 "{object} is not in the configuration, or nothing is run for it; see `windlass status`"
             );
+            return ReconcileAnswer::Unknown { why };
+        }
+        let status = self.promoter.status().into_iter().find(|status| status.object == object);
+        if let Some(status) = status.filter(|status| status.ready == Readiness::Suspended) {
+            let why = format!("{object} is not looked at ({}): resume it first", status.message);
             return ReconcileAnswer::Unknown { why };
         }
         self.queue(signals).await

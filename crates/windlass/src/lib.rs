@@ -5,6 +5,7 @@ mod client;
 mod clock;
 pub mod config;
 mod descriptors;
+mod edit;
 mod endpoint;
 mod instance;
 mod logs;

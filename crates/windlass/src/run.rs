@@ -80,7 +80,9 @@ async fn assemble(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spec = spec_channel(configuration.clone(), tasks);
     let mut registry = Registry::default();
-    let pool = Pool::new(PoolConfig::default(), windlass_registry::Metrics::register(&mut registry));
+    // As Flux's controllers, and as the Git client.
+    let pool_config = PoolConfig { proxy_from_environment: true, ..PoolConfig::default() };
+    let pool = Pool::new(pool_config, windlass_registry::Metrics::register(&mut registry));
     let parts = Parts {
         clock: clock.clone(),
         store: store.clone(),

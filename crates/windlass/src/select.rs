@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
+use windlass_model::Tag;
 use windlass_model::resource::{LeadingOrder, Order};
 use windlass_policy::explain::{self, Explanation, TagVerdict};
 
@@ -39,19 +40,20 @@ pub(crate) struct SelectArgs {
 }
 
 const AFTER_HELP: &str = "\
-Tags stand one a line, each optionally followed by the time at which it was first seen (2026-01-15T10:00:00Z), which the
-order newest-pushed compares. Tags that hold signatures are never candidates; an ImageRepository's exclusion list applies
-where the file of --policy has that ImageRepository, else Flux's default list.
+Tags stand one a line, each optionally followed by the time at which it was first seen
+(2026-01-15T10:00:00Z), which the order newest-pushed compares. Tags that hold signatures are
+never candidates. The exclusion list is that of the ImageRepository where the file of --policy
+has it, else Flux's default.
 
-Exit status: 0 where a tag is chosen, 1 where none is, 2 where the policy or another argument is invalid, or where the
-tags cannot be read.
+Exit status: 0 where a tag is chosen, 1 where none is, 2 where the policy or another argument is
+invalid, or where the tags cannot be read.
 
 Examples:
   git tag | windlass select --semver '>=1.0.0'
   windlass select --policy podinfo.yaml --image ghcr.io/stefanprodan/podinfo --explain
-  windlass select --numerical asc --pattern '^main-[0-9a-f]+-(?P<ts>[0-9]+)$' --extract '$ts' --tags tags.txt
+  windlass select --numerical asc --pattern '^main-.*-([0-9]+)$' --extract '$1' --tags tags.txt
   windlass select --alphabetical asc --order 'calver:YYYY.0M.0D[-MICRO]' --tags tags.txt
-  windlass select --semver 1.x --variant-lock --current 1.2.3-alpine --tags tags.txt --output json";
+  windlass select --semver 1.x --variant-lock --current 1.2.3-alpine --tags tags.txt -o json";
 
 /// The policy, as a file or as flags.
 #[derive(Debug, Args)]
@@ -81,12 +83,12 @@ struct RuleArgs {
     /// What is compared first: newest-pushed, or calver:FORMAT
     #[arg(long, value_name = "ORDER")]
     order: Option<LeadingOrder>,
-    /// Only tags of the variant of --current (-alpine, -slim); without --current, tags without a variant
+    /// Only tags of the variant of --current (-alpine, -slim); without it, tags without a variant
     #[arg(long)]
     variant_lock: bool,
     /// The tag that stands in Git: what a variant lock keeps
     #[arg(long, value_name = "TAG")]
-    current: Option<String>,
+    current: Option<Tag>,
 }
 
 /// Where the tags come from; by default standard input.

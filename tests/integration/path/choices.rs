@@ -75,7 +75,7 @@ async fn a_lower_choice_is_not_written_until_the_present_tag_is_gone() -> Result
         world.running()?.reconcile(AUTOMATION).await?;
         world.expect_commits(0).await?;
         let shown = world.diagnostics(AUTOMATION).await?.join("\n");
-        let why = "apps:podinfo stays: 1.2.0 is above 1.1.0, which the policy chooses at present";
+        let why = "apps:podinfo stays: 1.2.0 is not below 1.1.0, which the policy chooses at present";
         assert!(shown.contains("deployment.yaml:10: ") && shown.contains(why), "{shown}");
 
         // The whole list again: the policy chooses what is in Git, and nothing happens.

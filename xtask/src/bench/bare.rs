@@ -1,7 +1,8 @@
-//! The baseline: the `git` program pushes commits that were made beforehand in a clone. Each makes the same edit to the
-//! same file as a commit of Windlass would.
+//! The baseline: the `git` program pushes commits that were made beforehand in a clone. Each makes the same edits to the
+//! same files as a commit of Windlass would.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use super::stage::PATIENCE;
 pub(crate) struct BarePushes {
     repository: BareRepository,
     checkout: Checkout,
+    fleet: Fleet,
+    host: String,
     commits: VecDeque<String>,
 }
 
@@ -30,26 +33,23 @@ pub(crate) struct BarePush {
 }
 
 impl BarePushes {
-    /// Makes the repository, clones it, and commits: the marked file of policy 0, 1, … at the tag that `tag` gives.
-    pub(crate) async fn prepare(
-        server: &GitServer,
-        name: &str,
-        fleet: Fleet,
-        host: &str,
-        commits: usize,
-        tag: impl Fn(usize) -> String,
-    ) -> Result<Self> {
+    /// Makes the repository and clones it.
+    pub(crate) async fn prepare(server: &GitServer, name: &str, fleet: Fleet, host: &str) -> Result<Self> {
         let repository = fleet.create(server, name, host).await?;
         let checkout = server.clone_repository(name).await?;
-        let mut waiting = VecDeque::with_capacity(commits);
-        for (number, (path, policy)) in fleet.marked_files().into_iter().cycle().take(commits).enumerate() {
-            let text = fleet.marked_text(&path, host, policy, &tag(number));
-            std::fs::write(checkout.folder().join(&path), text).context("editing a file in a clone")?;
-            checkout.git(&["add", "--", &path]).await?;
-            checkout.git(&["commit", "--quiet", "--message", &format!("Update {path}")]).await?;
-            waiting.push_back(checkout.git(&["rev-parse", "HEAD"]).await?);
+        Ok(Self { repository, checkout, fleet, host: host.to_owned(), commits: VecDeque::new() })
+    }
+
+    /// Commits these markers, by their numbers, at this tag. The commit waits for its push.
+    pub(crate) async fn commit(&mut self, markers: Range<usize>, tag: &str) -> Result<()> {
+        let files = self.fleet.marked_files();
+        for (path, policy) in &files[markers] {
+            let text = self.fleet.marked_text(path, &self.host, *policy, tag);
+            std::fs::write(self.checkout.folder().join(path), text).context("editing a file in a clone")?;
         }
-        Ok(Self { repository, checkout, commits: waiting })
+        self.checkout.git(&["commit", "--quiet", "--all", "--message", &format!("Update to {tag}")]).await?;
+        self.commits.push_back(self.checkout.git(&["rev-parse", "HEAD"]).await?);
+        Ok(())
     }
 
     /// Pushes the next commit.

@@ -34,7 +34,11 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     let mut memory = Contender::start(stage, &server, &registry, fleet, Storage::Memory).await?;
     let mut disk = Contender::start(stage, &server, &registry, fleet, Storage::Disk).await?;
     let total = rounds + WARM_UP;
-    let mut bare = BarePushes::prepare(&server, "bare", fleet, &registry.host(), total, tag).await?;
+    let mut bare = BarePushes::prepare(&server, "bare", fleet, &registry.host()).await?;
+    for round in 0..total {
+        let marker = round % fleet.marked;
+        bare.commit(marker..marker + 1, &tag(round)).await?;
+    }
 
     let mut measured = Rounds::default();
     for round in 0..total {

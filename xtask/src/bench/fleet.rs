@@ -13,7 +13,7 @@ use windlass_testkit::git_server::{GitOptions, GitServer};
 use windlass_testkit::image::digest_of;
 use windlass_testkit::registry::Registry;
 
-use super::bare::{BarePush, BarePushes};
+use super::bare::BarePushes;
 use super::figures::{Figure, Samples, Target};
 use super::hooks::{announcement, flood};
 use super::ref_watch::{Move, RefWatch};
@@ -23,8 +23,10 @@ use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
 /// Senders; a registry that announces a thousand pushes has fewer.
 const CONNECTIONS: usize = 64;
 const NEW_TAG: &str = "1.1.0";
-/// Pushes of the baseline.
+/// Pushes of the baseline: of one edit each,
 const BARE: usize = 15;
+/// and of all edits together.
+const LARGE_TAGS: [&str; 3] = ["1.2.0", "1.3.0", "1.4.0"];
 
 /// Sends every event at once and follows the branch.
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
@@ -34,8 +36,13 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     stage::push_all(&registry, policies, FIRST_TAG).await?;
     let server = GitServer::start(GitOptions::default())?;
     let repository = fleet.create(&server, FLEET, &registry.host()).await?;
-    let mut bare =
-        BarePushes::prepare(&server, "bare", fleet, &registry.host(), BARE, |_| NEW_TAG.to_owned()).await?;
+    let mut bare = BarePushes::prepare(&server, "bare", fleet, &registry.host()).await?;
+    for marker in 0..BARE {
+        bare.commit(marker..marker + 1, NEW_TAG).await?;
+    }
+    for tag in LARGE_TAGS {
+        bare.commit(0..policies, tag).await?;
+    }
     let config = ConfigFolder::new()?;
     config.write("images.yaml", stage::images(&registry.host(), policies))?;
     config.write("git.yaml", stage::git(&server.url(FLEET)))?;
@@ -43,10 +50,8 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     instance.ready().await?;
     stage::push_all(&registry, policies, NEW_TAG).await?;
 
-    let mut baseline = Vec::new();
-    for _ in 0..BARE {
-        baseline.push(bare.push().await?);
-    }
+    let baseline =
+        Baseline { one: pushed(&mut bare, BARE).await?, all: pushed(&mut bare, LARGE_TAGS.len()).await? };
     let before = server.traffic().count(&GitServer::pushes());
     let update = update(&instance, &repository, &registry, policies).await?;
     instance.settled().await?;
@@ -102,15 +107,31 @@ async fn verify(repository: &BareRepository, policies: usize) -> Result<()> {
     Ok(())
 }
 
-fn table(policies: usize, pushes: usize, update: &Update, baseline: &[BarePush], commits: usize) -> Table {
-    let process: Samples = baseline.iter().map(|push| push.process).collect();
+async fn pushed(bare: &mut BarePushes, pushes: usize) -> Result<Samples> {
+    let mut times = Vec::with_capacity(pushes);
+    for _ in 0..pushes {
+        times.push(bare.push().await?.process);
+    }
+    Ok(Samples::new(times))
+}
+
+/// What bare pushes to the same server take.
+struct Baseline {
+    one: Samples,
+    all: Samples,
+}
+
+fn table(policies: usize, pushes: usize, update: &Update, baseline: &Baseline, commits: usize) -> Table {
     let done = update.moves.last().map(|(at, _)| *at).unwrap_or_default();
     let mut table =
         Table::new(format!("fleet: {policies} images updated at once in one repository of 10,000 files"));
-    table.row("bare git push of one commit, p50", Figure::time(process.median()));
+    table.row("bare git push of one edit, p50", Figure::time(baseline.one.median()));
+    table.row("bare git push of all edits in one commit, p50", Figure::time(baseline.all.median()));
     table.row("all webhooks answered after", Figure::time(update.accepted));
     table.row("all markers at the new tag after", Figure::time(done));
-    table.goal("the same in bare pushes", Figure::ratio(done, process.median()), Target::AtMost(10.0));
+    let ratio = |bare: &Samples| Figure::ratio(done, bare.median());
+    table.goal("the same in bare pushes of one edit", ratio(&baseline.one), Target::AtMost(10.0));
+    table.row("the same in bare pushes of all edits", ratio(&baseline.all));
     table.goal("pushes", Figure::number(pushes), Target::AtMost(5.0));
     table.row("commits", Figure::number(commits));
     let moves = update.moves.iter().map(|(at, changed)| format!("{changed} after {} ms", at.as_millis()));

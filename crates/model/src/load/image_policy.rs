@@ -18,7 +18,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImagePolicy> {
     let rule = spec.required("policy").and_then(|slot| rule(&slot, object));
     let filter = spec.slot("filterTags").and_then(|slot| filter(&slot, object));
     let leading = object.annotation(ORDER).and_then(|slot| leading_order(slot, object));
-    let lock = object.annotation(VARIANT_LOCK).and_then(|s| s.choice(&[("true", true), ("false", false)]));
+    let variant_lock = object.annotation(VARIANT_LOCK).and_then(variant_lock).unwrap_or_default();
     let digest = digest(&spec);
     let suspend = spec.flag("suspend");
     Some(ImagePolicy {
@@ -27,7 +27,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImagePolicy> {
         rule: rule?,
         filter,
         order: leading,
-        variant_lock: lock.unwrap_or_default(),
+        variant_lock,
         digest: digest?,
         suspend,
     })
@@ -101,6 +101,17 @@ fn leading_order(slot: &Slot<'_>, object: &Object<'_>) -> Option<LeadingOrder> {
     Some(order)
 }
 
+fn variant_lock(slot: &Slot<'_>) -> Option<bool> {
+    let locked = slot.choice(&[("true", true), ("false", false)])?;
+    if locked {
+        slot.unsupported(
+            "a variant lock is not acted on yet, only `windlass select` knows it: use one policy for each variant, with \
+             spec.filterTags (for example pattern `^(?P<v>.*)-alpine$`, extract `$v`)",
+        );
+    }
+    Some(locked)
+}
+
 /// `digestReflectionPolicy` with `interval`, and the two CEL rules that tie them.
 fn digest(spec: &Fields<'_>) -> Option<DigestReflection> {
     const WORDS: [(&str, u8); 3] = [("Never", 0), ("IfNotPresent", 1), ("Always", 2)];
@@ -170,7 +181,8 @@ mod tests {
         let read = |annotation: &str| {
             let text = annotated(annotation);
             let policy = only(&text).image_policies.values().next().unwrap().as_ref().clone();
-            assert!(policy.meta.unsupported.is_empty());
+            let refused: Vec<String> = policy.meta.unsupported.into_iter().map(|u| u.field).collect();
+            assert_eq!(!refused.is_empty(), policy.variant_lock, "{refused:?}");
             (policy.order, policy.variant_lock)
         };
         assert_eq!(read("other/order: x"), (None, false));

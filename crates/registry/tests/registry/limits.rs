@@ -58,6 +58,29 @@ async fn the_timeout_covers_a_body_that_never_ends() {
 }
 
 #[tokio::test]
+async fn a_registry_that_goes_silent_is_not_waited_for_as_long_as_the_timeout_allows() {
+    let arrived = Arc::new(Notify::new());
+    let server = Server::start({
+        let arrived = arrived.clone();
+        move |_| {
+            arrived.notify_one();
+            std::future::pending()
+        }
+    })
+    .await;
+    let config = RepositoryConfig { timeout: Duration::from_hours(1), ..config(&server) };
+    let repository = pool().repository(config).unwrap();
+    let wait = async {
+        arrived.notified().await;
+        skip(Duration::from_mins(1)).await;
+    };
+    let (result, ()) = tokio::join!(repository.tags(), wait);
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Backoff));
+    assert!(error.to_string().contains("went silent for 60.0 s"), "{error}");
+}
+
+#[tokio::test]
 async fn the_timeout_covers_the_wait_for_a_place() {
     let arrived = Arc::new(Notify::new());
     let server = Server::start({

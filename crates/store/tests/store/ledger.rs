@@ -33,6 +33,14 @@ async fn tags_keep_the_time_of_their_first_sight() {
         store.load_tags(&key("a")).await.unwrap(),
         [(tag("1.1"), start), (tag("1.2"), world.after(10))]
     );
+    let asked = ["never", "1.2", "1.0"].map(tag).to_vec();
+    let known = [(tag("1.2"), world.after(10)), (tag("1.0"), start)];
+    assert_eq!(
+        store.first_seen(&key("a"), asked.clone()).await.unwrap(),
+        known,
+        "also of tags that are gone"
+    );
+    assert_eq!(store.first_seen(&key("b"), asked).await.unwrap(), []);
     write(&store, seen(&["1.0"], world.after(30))).await;
     drop(store);
     let store = world.open().await;

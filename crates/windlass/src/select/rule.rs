@@ -31,7 +31,9 @@ impl Chooser {
         let Self { selector, exclusions } = chooser;
         let selector = match &args.current {
             None => selector,
-            Some(current) if selector.is_locked() => selector.locked_to(&selector.variant_of(current)),
+            Some(current) if selector.is_locked() => {
+                selector.locked_to(&selector.variant_of(current.as_str()))
+            }
             Some(_) => {
                 bail!("--current has a meaning only with a variant lock, which the policy does not have")
             }

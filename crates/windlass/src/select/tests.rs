@@ -143,6 +143,7 @@ fn wrong_arguments_are_told_before_any_tag_is_read() {
         (vec!["--semver", "*", "--order", "newest"], "is not an order: write `newest-pushed`"),
         (vec!["--semver", "*", "--order", "calver:DD"], "windlass.dev/order: a calendar format needs a year"),
         (vec!["--semver", "*", "--current", "1.0.0"], "only with a variant lock"),
+        (vec!["--semver", "*", "--variant-lock", "--current", "a/b:1"], "`a/b:1` is not a valid tag"),
         (vec!["--semver", "*", "--tags", "x", "--image", "y"], "cannot be used with"),
         (vec!["--semver", "*", "--docker-config", "x"], "--image <REPO>"),
         (vec!["--policy", "x", "--pattern", "x"], "cannot be used with"),
