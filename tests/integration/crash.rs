@@ -7,6 +7,7 @@ use windlass_testkit::git_server::GitServer;
 use windlass_testkit::http_fault::{manifest, tag_lists};
 use windlass_testkit::http_server::Canned;
 use windlass_testkit::observed::IMAGE;
+use windlass_testkit::slack::Message;
 use windlass_testkit::traffic::{Gate, Match, Point};
 use windlass_testkit::world::{self, Announces, PATIENCE, World, WorldOptions};
 use windlass_testkit::{eventually, windlass};
@@ -179,7 +180,7 @@ async fn killed_between_slacks_acceptance_and_our_record_the_message_repeats_and
         let ids: Vec<_> = messages.iter().map(|message| message.event_id()).collect();
         let twice = [Some(&*commits[0].id), Some(&*commits[0].id)];
         assert_eq!(ids, twice, "{messages:#?}");
-        let repeats: Vec<_> = messages.iter().map(|message| message.is_repeat()).collect();
+        let repeats: Vec<_> = messages.iter().map(Message::is_repeat).collect();
         assert_eq!(repeats, [false, true]);
         assert_eq!(world.slack.messages().len(), 2);
         assert_eq!(world.running()?.metrics().await?.get("windlass_notice_repeats_total", &[]), Some(1.0));

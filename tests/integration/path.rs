@@ -50,7 +50,8 @@ async fn a_push_becomes_one_commit_that_changes_only_the_marked_bytes() -> Resul
         assert!(told.text().contains("1.0.0") && told.text().contains("1.0.1"), "{}", told.text());
         let metrics = world.running()?.metrics().await?;
         assert_eq!(metrics.get("windlass_event_to_commit_seconds_count", &[]), Some(1.0));
-        assert_eq!(metrics.count("windlass_commits_total", &[]), 1.0);
+        let commits = metrics.count("windlass_commits_total", &[]);
+        assert!((commits - 1.0).abs() < 0.5, "{commits} commits are counted");
         Ok(())
     })
     .await

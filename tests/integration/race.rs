@@ -6,6 +6,7 @@ use windlass_testkit::eventually;
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::GitServer;
 use windlass_testkit::observed::AUTOMATION;
+use windlass_testkit::slack::Message;
 use windlass_testkit::traffic::Point;
 use windlass_testkit::world::{self, MANIFEST_PATH, PATIENCE, World, WorldOptions};
 
@@ -50,7 +51,8 @@ async fn a_competing_push_between_fetch_and_push_loses_nothing() -> Result<()> {
             assert_eq!(text, format!("round: {round}\n").as_bytes());
         }
         let metrics = world.running()?.metrics().await?;
-        assert_eq!(metrics.count("windlass_pushes_total", &[("outcome", "moved")]), 5.0);
+        let moved = metrics.count("windlass_pushes_total", &[("outcome", "moved")]);
+        assert!((moved - 5.0).abs() < 0.5, "{moved} races were lost");
         Ok(())
     })
     .await
@@ -161,9 +163,8 @@ async fn a_hooks_refusal_is_shown_in_its_words_and_ends_with_the_hook() -> Resul
         world.wait_working(AUTOMATION).await?;
         world.expect_commits(1).await?;
         let messages = world.slack.messages();
-        let told =
-            |kind: fn(&windlass_testkit::slack::Message) -> bool| messages.iter().filter(|m| kind(m)).count();
-        assert_eq!((told(|m| m.is_failure()), told(|m| m.is_recovery())), (1, 1), "{messages:#?}");
+        let told = |kind: fn(&Message) -> bool| messages.iter().filter(|m| kind(m)).count();
+        assert_eq!((told(Message::is_failure), told(Message::is_recovery)), (1, 1), "{messages:#?}");
         Ok(())
     })
     .await

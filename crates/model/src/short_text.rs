@@ -34,7 +34,9 @@ impl ShortText {
     /// The text.
     pub(crate) fn as_str(&self) -> &str {
         match &self.0 {
-            Repr::InPlace { .. } => std::str::from_utf8(self.as_bytes()).expect("only ASCII is kept in place"),
+            Repr::InPlace { .. } => {
+                std::str::from_utf8(self.as_bytes()).expect("only ASCII is kept in place")
+            }
             Repr::Allocated(text) => text,
         }
     }

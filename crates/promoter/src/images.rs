@@ -143,8 +143,11 @@ impl Run<'_> {
         }
         if !seen.awaited.is_empty() {
             let awaited: Vec<_> = seen.awaited.iter().map(Tag::as_str).collect();
-            return Done::retry(format!("the registry does not have {} (yet)", awaited.join(", ")))
-                .with_ledger(ledger);
+            let awaited = awaited.join(", ");
+            return Done::retry(format!(
+                "the registry does not have {awaited} (yet), or not as the event says"
+            ))
+            .with_ledger(ledger);
         }
         Done::recorded(Record { ledger, ..Record::default() })
     }

@@ -10,17 +10,18 @@ use windlass_registry::{RegistryError, Repository, Retry};
 
 use crate::known::{Change, KnownTags};
 
-/// A tag that an event names may reach a replica of the registry after the event does (registries.md: ACR's regions):
-/// for this long it is asked for again, and one that was known before is not taken for deleted. A resync finds it all
-/// the same.
-const PATIENCE_FOR_A_MISSING_TAG: SignedDuration = SignedDuration::from_secs(15);
+/// An event may be faster than its tag: the distribution registry sends it before it moves the tag, and a replica may
+/// lag behind (registries.md: ACR's regions). For this long the tag is asked for again, and one that was known before is
+/// not taken for deleted. A resync finds it all the same.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What the registry said.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) change: Change,
     pub(crate) digests: BTreeMap<Tag, Digest>,
-    /// Tags that an event named just now and that the registry does not have (yet).
+    /// Tags that an event named just now and that the registry does not have (yet), or not with the digest that the
+    /// event states.
     pub(crate) awaited: BTreeSet<Tag>,
     /// Whether the whole list was read.
     pub(crate) listed: bool,
@@ -40,9 +41,14 @@ pub(crate) async fn look(
         match answer {
             Ok(Some(digest)) => {
                 known.announce(&tag, &mut seen.change);
+                if named.get(&tag).is_some_and(|named| named.is_recent(now) && !named.states(&digest)) {
+                    seen.awaited.insert(tag.clone());
+                }
                 seen.digests.insert(tag, digest);
             }
-            Ok(None) if is_recent(named.get(&tag), now) => drop(seen.awaited.insert(tag)),
+            Ok(None) if named.get(&tag).is_some_and(|named| named.is_recent(now)) => {
+                seen.awaited.insert(tag);
+            }
             Ok(None) => {
                 tracing::warn!(image = %client.image(), %tag, "an event named a tag that the registry does not have");
                 known.forget(&tag, &mut seen.change);
@@ -65,16 +71,43 @@ pub(crate) async fn look(
     seen
 }
 
-/// The tags that events named, each with the latest event's time, and whether the whole list is wanted. Tags of
-/// signatures are no candidates, so they are not asked for.
-fn sort(hints: &[Received]) -> (BTreeMap<Tag, Timestamp>, bool) {
-    let mut named = BTreeMap::new();
+/// What events said of one tag.
+#[derive(Debug, Default)]
+struct Named {
+    /// When the latest of them was accepted.
+    at: Timestamp,
+    /// The digest that it states; several where it was accepted together with others. Never trusted: a digest that the
+    /// registry does not confirm only means another look.
+    digests: BTreeSet<Digest>,
+}
+
+impl Named {
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < PATIENCE
+    }
+
+    /// Whether this is what the latest event was about, as far as it says.
+    fn states(&self, digest: &Digest) -> bool {
+        self.digests.is_empty() || self.digests.contains(digest)
+    }
+}
+
+/// What events named, and whether the whole list is wanted. Tags of signatures are no candidates, so they are not asked
+/// for.
+fn sort(hints: &[Received]) -> (BTreeMap<Tag, Named>, bool) {
+    let mut named: BTreeMap<Tag, Named> = BTreeMap::new();
     let mut list = false;
     for Received { hint, at, .. } in hints {
         match hint {
-            Hint::TagPushed { tag, .. } if tag.referrer_subject().is_none() => {
-                let latest = named.entry(tag.clone()).or_insert(*at);
-                *latest = (*latest).max(*at);
+            Hint::TagPushed { tag, digest } if tag.referrer_subject().is_none() => {
+                let latest =
+                    named.entry(tag.clone()).or_insert_with(|| Named { at: *at, ..Named::default() });
+                if *at > latest.at {
+                    *latest = Named { at: *at, ..Named::default() };
+                }
+                if *at == latest.at {
+                    latest.digests.extend(digest.clone());
+                }
             }
             Hint::Rescan { .. } => list = true,
             Hint::TagPushed { .. }
@@ -84,10 +117,6 @@ fn sort(hints: &[Received]) -> (BTreeMap<Tag, Timestamp>, bool) {
         }
     }
     (named, list)
-}
-
-fn is_recent(at: Option<&Timestamp>, now: Timestamp) -> bool {
-    at.is_some_and(|at| now.duration_since(*at) < PATIENCE_FOR_A_MISSING_TAG)
 }
 
 /// Asks for all tags at once; the registry's budget decides how many requests are under way.

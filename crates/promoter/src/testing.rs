@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_model::signal::{Received, RescanReason};
-use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Spec, Tag, load};
+use windlass_model::{Clock, Digest, Hint, Kind, ObjectKey, ObjectRef, Spec, Tag, load};
 use windlass_registry::PoolConfig;
 use windlass_store::{Store, Work};
 
@@ -102,6 +102,12 @@ pub(crate) fn tag(text: &str) -> Tag {
 
 pub(crate) fn pushed(text: &str, at: Timestamp) -> Received {
     Received { hint: Hint::TagPushed { tag: tag(text), digest: None }, event: format!("event-{text}"), at }
+}
+
+/// As [`pushed`], by a sender that states the digest that a tag with this mark has.
+pub(crate) fn pushed_with(text: &str, last: char, at: Timestamp) -> Received {
+    let digest = Some(Digest::parse(&digest(last)).unwrap());
+    Received { hint: Hint::TagPushed { tag: tag(text), digest }, ..pushed(text, at) }
 }
 
 pub(crate) fn rescan(at: Timestamp) -> Received {

@@ -17,14 +17,14 @@ const MIN_REDACTED: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{image}: {asked}: {cause}")]
 pub struct RegistryError {
-    image: ImageName,
-    asked: Asked,
+    image: Box<ImageName>,
+    asked: Box<Asked>,
     cause: Cause,
 }
 
 impl RegistryError {
     pub(crate) fn new(image: ImageName, asked: Asked, cause: Cause) -> Self {
-        Self { image, asked, cause }
+        Self { image: Box::new(image), asked: Box::new(asked), cause }
     }
 
     /// What sort of failure it is, for matching and for metric labels.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::eventually;
 use crate::git_repository::{BRANCH, Commit};
 use crate::slack::Message;
+use crate::traffic::{Exchange, RequestHead, Traffic};
 use crate::windlass::Windlass;
 use crate::world::{PATIENCE, World};
 
@@ -95,19 +96,30 @@ impl World {
         Ok(ours)
     }
 
-    /// What can be seen from outside, for the message of a test that failed: how webhooks were answered, what is not
-    /// well, and what was told.
+    /// What can be seen from outside, for the message of a test that failed: what was asked of whom, what was told, and
+    /// what is not well.
     pub(crate) async fn seen_from_outside(&self) -> String {
-        let hooks: Vec<_> = self.hooks.traffic().exchanges().iter().map(|exchange| exchange.status).collect();
+        let asked = |traffic: &Traffic| -> Vec<String> {
+            let lines = traffic.exchanges().into_iter().map(|Exchange { head, status, .. }| {
+                let RequestHead { method, path, query, .. } = head;
+                format!("{method} {path}?{query} {status:?}")
+            });
+            lines.collect()
+        };
         let messages = self.slack.messages();
         let told: Vec<_> = messages.iter().map(|message| (message.title(), message.text())).collect();
         let report = match &self.windlass {
             Some(windlass) => {
-                windlass.report().await.map_or_else(|error| format!("{error:#}"), |r| r.to_string())
+                windlass.report().await.map_or_else(|error| format!("{error:#}"), |r| format!("{r:#}"))
             }
             None => "it was not started".to_owned(),
         };
-        format!("webhooks answered: {hooks:?}\ntold: {told:?}\nstatus: {report}")
+        format!(
+            "webhooks: {:#?}\nregistry: {:#?}\nGit: {:#?}\ntold: {told:#?}\nstatus: {report}",
+            asked(self.hooks.traffic()),
+            asked(self.proxy.traffic()),
+            asked(self.git.traffic()),
+        )
     }
 
     fn each_was_told_once(&self, commits: &[Commit]) -> Result<()> {

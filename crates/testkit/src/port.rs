@@ -49,7 +49,9 @@ pub fn free() -> Result<SocketAddr> {
 fn take_block() -> Result<Block> {
     let folder = tempfile::env::temp_dir().join(LOCKS);
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    for number in 0..BLOCKS {
+    // What an earlier process left behind may still talk to its ports, so that the next one begins elsewhere.
+    let begin = std::process::id() % u32::from(BLOCKS);
+    for number in (0..BLOCKS).cycle().skip(usize::try_from(begin)?).take(usize::from(BLOCKS)) {
         let path = folder.join(number.to_string());
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;

@@ -41,7 +41,7 @@ const FILES: [&str; 16] = [
     "images: [{name: side, newTag: \"2\"}, {name: web, newTag: v1, digest: x}]\nresources: [app.yaml]\n",
     "{\"resources\": [\"app.yaml\"], \"images\": [{\"name\": \"web\", \"newTag\": \"1\"}]}\n",
     "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n- app.yaml\npatches:\n- patch: |-\n    - op: add\n      path: /metadata/labels\n      value: {a: b}\n  target: {kind: Deployment}\n",
-    "\u{feff}resources:\n- app.yaml\nimages:\n-   name: web\n    newTag: v1\n-   name: side\n    newName: &side r.example.com/side\ncommonAnnotations: {a: *side}\n",
+    "\u{feff}resources:\n- app.yaml\nimages:\n-   name: web\n    newTag: v1\n-   name: side\n    newName: r.example.com/side\ncommonAnnotations: {a: &b c, d: *b}\n",
     "Resources:\n- app.yaml\nimages:\n- Name: web\n  NEWTAG: v1\n",
     "--- # a document\nresources:\n- app.yaml\n...\n",
     "resources:\n- app.yaml\nimages: null\n",
@@ -70,7 +70,7 @@ fn kustomize_renders_the_new_image_and_nothing_else_anew() -> Result<()> {
             let lines = new_lines(&before, &after).with_context(|| format!("{entry}={image} in\n{file}"))?;
             let expected = format!("image: {image}");
             let is_new = |line: &&str| line.trim_start_matches("- ") == expected;
-            assert!(lines.iter().all(|line| is_new(line)), "{entry}={image}: {lines:?} in\n{file}");
+            assert!(lines.iter().all(is_new), "{entry}={image}: {lines:?} in\n{file}");
             let shown = after.lines().filter(|line| is_new(&line.trim())).count();
             assert_eq!(shown, if entry == "web" { 1 } else { 2 }, "{after}");
         }

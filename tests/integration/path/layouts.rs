@@ -100,10 +100,9 @@ async fn two_automations_of_one_branch_share_a_push_and_have_a_commit_each() -> 
         let commits = world.expect_commits(2).await?;
         assert_eq!(world.git.traffic().count(&GitServer::pushes()), 1);
         for commit in commits {
-            let (folder, name) = match commit.message.contains("Windlass-Automation: apps/edge") {
-                true => ("edge/app.yaml", "apps/edge"),
-                false => (MANIFEST_PATH, "apps/fleet"),
-            };
+            let edge = commit.message.contains("Windlass-Automation: apps/edge");
+            let (folder, name) =
+                if edge { ("edge/app.yaml", "apps/edge") } else { (MANIFEST_PATH, "apps/fleet") };
             assert!(commit.message.contains(&format!("Windlass-Automation: {name}\n")), "{}", commit.message);
             assert_eq!(world.repository.changed_paths(&commit.id).await?, [folder]);
         }

@@ -268,7 +268,11 @@ async fn a_server_that_never_answers_runs_into_the_deadline() {
     let secret = secret(&[("address", &format!("http://{silent}/{SECRET}"))]);
     let error =
         Sender::new(&config).unwrap().deliver(&notice(), &webhook(), &secret, false).await.unwrap_err();
-    assert_eq!(error, DeliveryError::Unknown { reason: "no answer within 50ms".into() }, "it may have arrived");
+    assert_eq!(
+        error,
+        DeliveryError::Unknown { reason: "no answer within 50ms".into() },
+        "it may have arrived"
+    );
 }
 
 #[tokio::test]

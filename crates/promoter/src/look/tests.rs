@@ -2,7 +2,7 @@ use windlass_model::{Clock as _, ImageName};
 use windlass_registry::{ErrorKind, Metrics, Pool, PoolConfig, RepositoryConfig};
 
 use super::*;
-use crate::testing::{TestClock, TestRegistry, pushed, rescan, spec, tag};
+use crate::testing::{TestClock, TestRegistry, digest, pushed, pushed_with, rescan, spec, tag};
 
 struct Looks {
     registry: TestRegistry,
@@ -58,6 +58,30 @@ async fn a_pushed_tag_that_is_not_there_yet_is_awaited_and_not_taken_for_deleted
 }
 
 #[tokio::test]
+async fn a_tag_that_does_not_have_the_stated_digest_yet_is_looked_at_again() {
+    let mut looks = Looks::at(&["1.0.0"]).await;
+    let moved = [pushed_with("1.0.0", 'b', looks.clock.now())];
+    let awaited = BTreeSet::from([tag("1.0.0")]);
+    assert_eq!(looks.look(&moved).await.awaited, awaited, "the event came before the tag moved");
+    looks.registry.push("1.0.0", 'b');
+    let seen = looks.look(&moved).await;
+    assert!(seen.awaited.is_empty());
+    assert_eq!(seen.digests[&tag("1.0.0")].as_str(), digest('b'));
+    // There and back: the later event decides, and of two that came together either.
+    let first = looks.clock.now();
+    looks.clock.advance(1);
+    let back = [pushed_with("1.0.0", 'c', first), pushed_with("1.0.0", 'b', looks.clock.now())];
+    assert!(looks.look(&back).await.awaited.is_empty());
+    let there = [pushed_with("1.0.0", 'b', first), pushed_with("1.0.0", 'c', looks.clock.now())];
+    assert_eq!(looks.look(&there).await.awaited, awaited);
+    let together = [pushed_with("1.0.0", 'b', first), pushed_with("1.0.0", 'c', first)];
+    assert!(looks.look(&together).await.awaited.is_empty());
+    // A sender that states what is not true is not believed for long.
+    looks.clock.advance(15);
+    assert!(looks.look(&there).await.awaited.is_empty());
+}
+
+#[tokio::test]
 async fn a_tag_that_the_registry_refuses_hides_neither_the_others_nor_the_list() {
     let mut looks = Looks::at(&["1.0.0"]).await;
     looks.registry.push("1.1.0", 'b');
@@ -83,7 +107,7 @@ async fn a_registry_that_is_down_is_not_asked_for_the_list_too() {
 #[tokio::test]
 async fn signatures_and_untagged_manifests_cost_no_request() {
     let mut looks = Looks::at(&["1.0.0"]).await;
-    let digest = Digest::parse(&crate::testing::digest('a')).unwrap();
+    let digest = Digest::parse(&digest('a')).unwrap();
     let hints = [Hint::ReferrerPushed { subject: digest.clone() }, Hint::ManifestPushed { digest }]
         .map(|hint| Received { hint, event: "e".to_owned(), at: looks.clock.now() });
     let seen = looks.look(&hints).await;
