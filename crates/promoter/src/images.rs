@@ -12,7 +12,7 @@ use windlass_model::signal::Received;
 use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
 use windlass_policy::rank::FirstSeen;
 use windlass_registry::{RegistryError, Repository};
-use windlass_store::{LedgerWrite, Record, Work};
+use windlass_store::{LedgerWrite, Record, StoreError, Work};
 
 use crate::adopted::Adopted;
 use crate::board::Severity;
@@ -55,7 +55,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         .and_then(|config| shared.pool.repository(config).map_err(|error| error.to_string()));
     let client = match connection {
         Ok(client) => client,
-        Err(why) => return shared.failing(&work.target, why, Severity::Lasting).await,
+        Err(why) => return Box::pin(shared.failing(&work.target, why, Severity::Lasting)).await,
     };
     let slot = shared.images.slot(&work.target.key);
     let mut slot = slot.lock().await;
@@ -67,18 +67,22 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
     };
     let (unlisted, now) = (!known.is_listed(), shared.now());
     let seen = look(&client, &mut known, &work.hints, now).await;
-    let sightings = Sightings {
-        repository: ledger_key(&repository),
-        change: &seen.change,
-        hints: &work.hints,
-        first_list: unlisted && seen.listed,
-        now,
-    };
-    match sightings.times(&shared.store, &spec, &repository).await {
-        Ok(first_seen) => {
-            let ledger = sightings.writes();
-            let run = Run { shared, spec: &spec, repository: &repository, client: &client, work, first_seen };
-            let done = run.finish(&known, seen, ledger).await;
+    // Boxed, so that the thousands that may wait for a registry hold no room for what comes after it.
+    let concluded = Box::pin(async {
+        let sightings = Sightings {
+            repository: ledger_key(&repository),
+            change: &seen.change,
+            hints: &work.hints,
+            first_list: unlisted && seen.listed,
+            now,
+        };
+        let first_seen = sightings.times(&shared.store, &spec, &repository).await?;
+        let ledger = sightings.writes();
+        let run = Run { shared, spec: &spec, repository: &repository, client: &client, work, first_seen };
+        Ok::<_, StoreError>(run.finish(&known, seen, ledger).await)
+    });
+    match concluded.await {
+        Ok(done) => {
             *slot = Some(known);
             done
         }

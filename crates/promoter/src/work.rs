@@ -290,7 +290,8 @@ pub(crate) async fn run_one(shared: &Arc<Shared>, work: Work) {
         Kind::ImageUpdateAutomation => run_automation(shared, &work).await,
         _ => Done::nothing(),
     };
-    settle(shared, work, done).await;
+    // Boxed, so that work in progress holds no room for its end.
+    Box::pin(settle(shared, work, done)).await;
 }
 
 /// Lifts the holds that a person asked to be lifted, then brings the automation up to date.

@@ -74,7 +74,9 @@ async fn update(
     registry: &Registry,
     policies: usize,
 ) -> Result<Update> {
-    let (host, path, digest) = (registry.host(), stage::hook_path(), digest_of(NEW_TAG.as_bytes()));
+    let (host, path) = (registry.host(), stage::hook_path());
+    // All images are equal.
+    let digest = digest_of(&registry.images().manifest(&Fleet::image_path(0), NEW_TAG).await?.1);
     let requests = (0..policies).map(|policy| {
         let (id, image) = (format!("bench-fleet-{policy}"), Fleet::image_path(policy));
         let push = Push { id: &id, host: &host, repository: &image, tag: Some(NEW_TAG), digest: &digest };
