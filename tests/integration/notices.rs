@@ -259,6 +259,13 @@ async fn notifiers_choose_events_automations_and_namespaces() -> Result<()> {
                 bot(world, "asleep", "  suspend: true\n"),
                 abroad.clone(),
                 abroad.replace("abroad", "platform") + "  namespaces: [apps]\n",
+                abroad.replace("abroad", "intruder").replace("elsewhere", "intruders")
+                    + "  namespaces: [apps]\n",
+                config::secret("intruders", "slack-bot", &[("token", BOT_TOKEN)]),
+                format!(
+                    "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
+                     windlass.dev/notifiers-from: elsewhere\n"
+                ),
                 config::secret("elsewhere", "slack-bot", &[("token", BOT_TOKEN)]),
             ]),
         )?;

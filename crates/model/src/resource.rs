@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 
+/// The label by which a Namespace lets another one's Notifiers hear of its automations.
+pub const NOTIFIERS_FROM: &str = "windlass.dev/notifiers-from";
+
 /// Everything that is configured, at one instant. Cheap to clone; a reload makes a new one.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
@@ -43,6 +46,13 @@ impl Spec {
         let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
         labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
         labels
+    }
+
+    /// Whether a namespace lets Notifiers of another one hear of its automations: by the label
+    /// [`NOTIFIERS_FROM`] on the Namespace, which names the other namespace, or `all`.
+    pub fn admits_notifiers(&self, namespace: &str, from: &str) -> bool {
+        let admitted = || self.namespaces.get(namespace)?.get(NOTIFIERS_FROM);
+        namespace == from || admitted().is_some_and(|admitted| admitted == from || admitted == "all")
     }
 
     /// A Secret by namespace and name.

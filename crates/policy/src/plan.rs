@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use windlass_model::place::{Marker, NoDigest, ObjectIdentifier};
+use windlass_model::place::{Marker, NoDigest, ObjectIdentifier, Part};
 use windlass_model::{ObjectKey, Tag};
 
 use crate::election::{Agreed, Choice};
@@ -224,6 +224,10 @@ impl Facts {
         let choice = self.choice(place)?;
         let current = place.marker.part.read(&place.value);
         let chosen = || choice.image.tag.clone();
+        // The old digest beside a new tag would go on deploying the old image.
+        if place.marker.part == Part::Digest && current.digest.is_some() && choice.image.digest.is_none() {
+            return Some(Outcome::NoDigest);
+        }
         let agreed = self.agreed.get(&(place.file.clone(), place.marker.policy.clone()));
         let held = agreed.and_then(|agreed| choice.held(&current, agreed).zip(Some(&agreed.tag)));
         if let Some((present, rejected)) = held {
@@ -264,7 +268,6 @@ mod tests {
     use crate::exclusion::Exclusions;
     use crate::rank::FirstSeen;
     use crate::selection::Selector;
-    use windlass_model::place::Part;
     use windlass_model::resource::{LeadingOrder, PolicyRule};
     use windlass_model::{Digest, ImageRef};
 
@@ -354,6 +357,18 @@ mod tests {
             Outcome::Ahead { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
         assert_eq!(plan.outcomes, vec![stays.clone(), stays.clone(), stays, write("1.1.0")]);
         assert_eq!(tags_ahead(&facts), BTreeSet::from([(key("app"), Tag::parse("1.2.0").unwrap())]));
+    }
+
+    #[test]
+    fn a_new_tag_never_stands_beside_an_old_digest() {
+        let digest = format!("sha256:{}", "b".repeat(64));
+        let tag_and = |digest: &str| {
+            let policies = vec![(key("app"), PolicyFacts::Chosen(choice("1.x", "1.1.0", false)))];
+            let tag = place("k.yaml", key("app"), Part::Tag, "1.0.0");
+            decide(&facts(policies, vec![tag, place("k.yaml", key("app"), Part::Digest, digest)])).outcomes
+        };
+        assert_eq!(tag_and(&digest), vec![Outcome::NoDigest, Outcome::NoDigest]);
+        assert_eq!(tag_and(""), vec![write("1.1.0"), Outcome::NoDigest], "an empty place pins nothing");
     }
 
     #[test]

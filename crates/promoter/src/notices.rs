@@ -54,7 +54,7 @@ pub(crate) fn episode(
 }
 
 fn addressed(spec: &Spec, notice: &Notice) -> Vec<NewNotice> {
-    let interested = spec.notifiers.values().filter(|notifier| wants(notifier, notice));
+    let interested = spec.notifiers.values().filter(|notifier| wants(spec, notifier, notice));
     let address = |notifier: &std::sync::Arc<Notifier>| NewNotice {
         id: format!("{}/{}", notice.id, notifier.meta.key),
         notifier: notifier.meta.key.clone(),
@@ -63,11 +63,14 @@ fn addressed(spec: &Spec, notice: &Notice) -> Vec<NewNotice> {
     interested.map(address).collect()
 }
 
-fn wants(notifier: &Notifier, notice: &Notice) -> bool {
+fn wants(spec: &Spec, notifier: &Notifier, notice: &Notice) -> bool {
     let key = &notice.object.key;
     let namespace = match notifier.namespaces.as_slice() {
         [] => notifier.meta.key.namespace == key.namespace,
-        named => named.contains(&key.namespace),
+        named => {
+            named.contains(&key.namespace)
+                && spec.admits_notifiers(&key.namespace, &notifier.meta.key.namespace)
+        }
     };
     let automation = notifier.automations.is_empty()
         || (notice.object.kind == Kind::ImageUpdateAutomation && notifier.automations.contains(&key.name));

@@ -287,10 +287,10 @@ impl Running {
 pub(crate) async fn run_one(shared: &Arc<Shared>, work: Work) {
     let done = match work.target.kind {
         Kind::ImageRepository => crate::images::run(shared, &work).await,
-        Kind::ImageUpdateAutomation => run_automation(shared, &work).await,
+        Kind::ImageUpdateAutomation => Box::pin(run_automation(shared, &work)).await,
         _ => Done::nothing(),
     };
-    // Boxed, so that work in progress holds no room for its end.
+    // Boxed, as the above: the thousands of images in progress hold no room for it.
     Box::pin(settle(shared, work, done)).await;
 }
 

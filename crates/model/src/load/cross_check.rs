@@ -9,8 +9,8 @@ use url::Url;
 use super::problem::{Problem, Severity};
 use crate::name::{ObjectKey, ObjectRef};
 use crate::resource::{
-    GitRepository, ImagePolicy, ImageRepository, ImageUpdateAutomation, Meta, Notifier, NotifierTarget,
-    Receiver, ReceiverSelect, Resource, Secret, Spec, contains_all,
+    GitRepository, ImagePolicy, ImageRepository, ImageUpdateAutomation, Meta, NOTIFIERS_FROM, Notifier,
+    NotifierTarget, Receiver, ReceiverSelect, Resource, Secret, Spec, contains_all,
 };
 
 /// The key of a Receiver's token and of a bot's.
@@ -368,6 +368,16 @@ impl<'s> Check<'s> {
     fn notified_automations(&mut self, notifier: &Notifier, about: &About<'_>) {
         let own = [about.namespace().to_owned()];
         let namespaces = if notifier.namespaces.is_empty() { &own[..] } else { &notifier.namespaces };
+        for (at, namespace) in notifier.namespaces.iter().enumerate() {
+            if !self.spec.admits_notifiers(namespace, about.namespace()) {
+                let message = format_args!(
+                    "the Namespace `{namespace}` does not admit Notifiers of `{}`: label it {NOTIFIERS_FROM}={}",
+                    about.namespace(),
+                    about.namespace()
+                );
+                self.blocking(about, &format!("spec.namespaces[{at}]"), message);
+            }
+        }
         for (at, name) in notifier.automations.iter().enumerate() {
             let exists = |namespace: &String| {
                 self.spec.automations.contains_key(&ObjectKey::new(namespace.as_str(), name))
@@ -572,6 +582,24 @@ mod tests {
             ("windlass.dev/access-from: '*'", vec![]),
         ] {
             assert_eq!(checked(&(source(annotation) + automation)).1, not_ready, "{annotation}");
+        }
+    }
+
+    #[test]
+    fn a_notifier_hears_only_of_namespaces_that_admit_it() {
+        let notifier = notifier("slack: {webhook: {secretRef: {name: slack}}}\n  namespaces: [apps]")
+            + &secret("slack", "address: 'https://hooks.slack.com/x'");
+        let namespace = |labels: &str| {
+            format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: apps, labels: {{{labels}}}}}\n")
+        };
+        for (labels, ready) in [
+            ("", false),
+            ("windlass.dev/notifiers-from: other", false),
+            ("windlass.dev/notifiers-from: default", true),
+            ("windlass.dev/notifiers-from: all", true),
+        ] {
+            let (problems, not_ready) = checked(&(namespace(labels) + &notifier));
+            assert_eq!(not_ready.is_empty(), ready, "{labels}: {problems:?}");
         }
     }
 
