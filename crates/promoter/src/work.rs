@@ -322,6 +322,8 @@ async fn settle(shared: &Shared, work: Work, Done { record, retry: again }: Done
     let Work { target, generation, attempts, .. } = work;
     let claim = Claim { target, generation, attempts };
     let Claim { target, .. } = &claim;
+    // Shared with the store: thousands may wait for it after a poll, each with a list of tags.
+    let record = Arc::new(record);
     let stored = match &again {
         None => {
             shared

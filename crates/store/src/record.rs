@@ -24,6 +24,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether [`Self::split_tags`] has anything to take out.
+    pub(crate) fn has_long_lists(&self) -> bool {
+        let tags = |write: &LedgerWrite| match write {
+            LedgerWrite::TagsSeen { tags, .. } | LedgerWrite::TagsGone { tags, .. } => tags.len(),
+            _ => 0,
+        };
+        self.ledger.iter().any(|write| tags(write) > TAGS_AT_ONCE)
+    }
+
     /// Takes the excess of long tag lists out, in pieces to be written before the record. That a tag was seen is true
     /// whatever becomes of the work, so the record's other parts need not wait for it in the same transaction.
     pub(crate) fn split_tags(&mut self) -> Vec<LedgerWrite> {

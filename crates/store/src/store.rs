@@ -112,10 +112,10 @@ impl Store {
         &self,
         target: &ObjectRef,
         generation: u64,
-        record: Record,
+        record: impl Into<Arc<Record>>,
     ) -> Result<(), StoreError> {
         let target = target.clone();
-        let record = self.write_long_lists(record).await?;
+        let record = self.write_long_lists(record.into()).await?;
         self.write(move |transaction| queue::complete(transaction, &target, generation, &record)).await
     }
 
@@ -141,8 +141,8 @@ impl Store {
     /// Here and in [`Self::complete`], tag lists of more than 1,024 tags are the exception: their excess is written
     /// before, in transactions of its own, so that a long list does not hold webhooks up. A tag must be in one list of
     /// a record only.
-    pub async fn record(&self, record: Record) -> Result<(), StoreError> {
-        let record = self.write_long_lists(record).await?;
+    pub async fn record(&self, record: impl Into<Arc<Record>>) -> Result<(), StoreError> {
+        let record = self.write_long_lists(record.into()).await?;
         self.write(move |transaction| record::write(transaction, &record)).await
     }
 
@@ -303,11 +303,15 @@ impl Store {
         self.write(move |transaction| prune::prune(transaction, now, retention)).await
     }
 
-    async fn write_long_lists(&self, mut record: Record) -> Result<Record, StoreError> {
+    async fn write_long_lists(&self, record: Arc<Record>) -> Result<Arc<Record>, StoreError> {
+        if !record.has_long_lists() {
+            return Ok(record);
+        }
+        let mut record = Arc::unwrap_or_clone(record);
         for piece in record.split_tags() {
             self.write(move |transaction| ledger::write(transaction, &piece)).await?;
         }
-        Ok(record)
+        Ok(Arc::new(record))
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>

@@ -2,10 +2,11 @@
 //! [`Traffic`]. Unlike a web framework, it can drop a connection without an answer.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::traffic::{Exchange, Point, RequestHead, Traffic, Verdict};
+
+/// How long a port that is ours may seem taken; long beside the start of a program.
+const FREED: Duration = Duration::from_secs(5);
 
 /// An answer's body: whole, or a stream.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -39,7 +43,7 @@ pub struct HttpServer {
 
 impl HttpServer {
     pub(crate) fn start(address: SocketAddr, traffic: Traffic, backend: Arc<impl Backend>) -> Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+        let listener = bind(address).with_context(|| format!("listening on {address}"))?;
         listener.set_nonblocking(true).context("making a listener non-blocking")?;
         let address = listener.local_addr().context("reading a listener's address")?;
         let runtime =
@@ -66,6 +70,20 @@ impl Drop for HttpServer {
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// A port that was just closed may seem taken for a moment: a program that another thread starts right now holds a copy of
+/// every open socket until it has replaced itself.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + FREED;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            bound => return bound,
         }
     }
 }

@@ -154,3 +154,29 @@ fn an_answer_about_a_tag_above_the_choice_holds_for_a_minute() {
     choices.asked(&key("app"), present.clone(), false, clock.now());
     assert!(gone(&choices).is_empty() && !ask(&choices));
 }
+
+#[test]
+fn a_choice_keeps_the_first_event_that_names_its_tag_and_is_measured_once() {
+    let (choices, now) = (Choices::default(), TestClock::default().now());
+    let (app, first, second) = (key("app"), image("1.1.0", false), image("1.2.0", false));
+    let cause = |event: &str, pushed_at| Cause { event: Some(event.to_owned()), pushed_at };
+    let event = |of: &ImageRef| choices.event_of(&app, of);
+    assert_eq!((event(&first), choices.landed(&app, &first)), (None, None), "nothing is known of it");
+
+    choices.brought_by(&app, &first, cause("poll", None));
+    assert_eq!(event(&first).as_deref(), Some("poll"));
+    choices.brought_by(&app, &first, cause("push", Some(now)));
+    choices.brought_by(&app, &first, cause("a later push", Some(now)));
+    assert_eq!(
+        event(&first).as_deref(),
+        Some("push"),
+        "a poll does not name the tag, and the first push does"
+    );
+    assert_eq!(event(&second), None);
+    assert_eq!(choices.landed(&app, &first), Some(now));
+    assert_eq!(choices.landed(&app, &first), None, "a second commit of it took no time from the event");
+
+    choices.brought_by(&app, &second, cause("the next push", Some(now)));
+    assert_eq!((event(&first), event(&second).as_deref()), (None, Some("the next push")));
+    assert_eq!(choices.landed(&app, &second), Some(now));
+}

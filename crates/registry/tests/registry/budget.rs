@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use windlass_registry::{ErrorKind, Metrics, Pool, PoolConfig, Retry};
 
-use crate::server::{Seen, Server, empty, refusal, status};
+use crate::server::{Seen, Server, empty, json, refusal, status};
 use crate::{config, digest_of, hurry, open, pool, secure, skip, tag};
 
 fn found() -> Response<Body> {
@@ -131,6 +131,37 @@ async fn requests_under_way_never_exceed_the_limit_and_reach_it() {
     let (results, ()) = tokio::join!(all, release);
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!((*most.borrow(), server.seen().len()), (3, 20));
+}
+
+#[tokio::test]
+async fn many_lists_leave_room_for_the_tag_that_an_event_names() {
+    let (lists, mut arrived) = watch::channel(0);
+    let (open_gate, gate) = watch::channel(false);
+    let lists = Arc::new(lists);
+    let server = Server::start(move |seen: Seen| {
+        let (lists, mut gate) = (lists.clone(), gate.clone());
+        async move {
+            if !seen.target.contains("/tags/list") {
+                return found();
+            }
+            lists.send_modify(|lists| *lists += 1);
+            gate.wait_for(|open| *open).await.unwrap();
+            json(r#"{"tags":["1"]}"#)
+        }
+    })
+    .await;
+    let settings = PoolConfig { max_concurrent_requests: 4, ..PoolConfig::default() };
+    let pool = Pool::new(settings, Metrics::register(&mut Registry::default()));
+    let repositories: Vec<_> = (0..12).map(|_| pool.repository(config(&server)).unwrap()).collect();
+    let all = futures_util::future::join_all(repositories.iter().map(windlass_registry::Repository::tags));
+    let event = async {
+        arrived.wait_for(|lists| *lists == 3).await.unwrap();
+        let digest = repositories[0].resolve(&tag("1")).await.unwrap();
+        assert_eq!((digest, *arrived.borrow()), (Some(digest_of('a')), 3));
+        open_gate.send(true).unwrap();
+    };
+    let (listed, ()) = tokio::join!(all, event);
+    assert!(listed.iter().all(Result::is_ok), "{listed:?}");
 }
 
 #[tokio::test]
