@@ -277,7 +277,7 @@ pub fn client() -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_mins(1))
+        .timeout(Duration::from_mins(1))
         .build()
         .context("building an HTTP client")
 }
