@@ -199,6 +199,6 @@ mod tests {
 
     #[test]
     fn requests_are_told_apart_by_their_repository() {
-        assert_eq!(path_of(Path::new("/tmp/x/fleet.git")), "/fleet.git/");
+        assert_eq!(path_of(Path::new("/srv/x/fleet.git")), "/fleet.git/");
     }
 }
