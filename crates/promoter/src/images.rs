@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
 use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository, Resource};
 use windlass_model::signal::Received;
 use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
@@ -15,10 +14,11 @@ use windlass_registry::{RegistryError, Repository};
 use windlass_store::{LedgerWrite, Record, StoreError, Work};
 
 use crate::adopted::Adopted;
+use crate::approach::Approach;
 use crate::board::Severity;
 use crate::choices::{Cause, Tags};
 use crate::known::{Change, KnownTags};
-use crate::lanes::LaneFailure;
+use crate::lanes::{Answer, LaneFailure, Lanes};
 use crate::look::{Seen, look};
 use crate::sightings::Sightings;
 use crate::work::{Done, Shared, registry_pause, registry_severity};
@@ -57,6 +57,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         Ok(client) => client,
         Err(why) => return Box::pin(shared.failing(&work.target, why, Severity::Lasting)).await,
     };
+    let approach = approach(shared, &spec, work);
     let slot = shared.images.slot(&work.target.key);
     let mut slot = slot.lock().await;
     // Put back at the end only: a run that broke off may have learned of tags that were not chosen among. The next one
@@ -78,7 +79,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         };
         let first_seen = sightings.times(&shared.store, &spec, &repository).await?;
         let ledger = sightings.writes();
-        let run = Run { shared, spec: &spec, repository: &repository, client: &client, work, first_seen };
+        let run =
+            Run { shared, spec: &spec, repository: &repository, client: &client, work, approach, first_seen };
         Ok::<_, StoreError>(run.finish(&known, seen, ledger).await)
     });
     match concluded.await {
@@ -88,6 +90,17 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Done {
         }
         Err(error) => Done::retry(error.to_string()),
     }
+}
+
+/// Announces the image to the lanes that it may have something for. A look without an event seldom finds news, and a
+/// lane must not wait for a poll of everything.
+fn approach(shared: &Shared, spec: &Adopted, work: &Work) -> Approach {
+    let is_event = |received: &Received| matches!(received.hint, Hint::TagPushed { .. });
+    let policies = spec.policies_of(&work.target.key).iter().filter(|_| work.hints.iter().any(is_event));
+    shared
+        .lanes
+        .approaches
+        .announce(Lanes::of(spec, policies.flat_map(|policy| automations_of(spec, policy))))
 }
 
 /// The known tags, loaded from the ledger on the first use and when `spec.image` changed.
@@ -117,6 +130,7 @@ struct Run<'a> {
     repository: &'a Arc<ImageRepository>,
     client: &'a Repository,
     work: &'a Work,
+    approach: Approach,
     /// Empty where no policy of the repository compares them.
     first_seen: FirstSeen,
 }
@@ -274,13 +288,15 @@ impl Run<'_> {
 
     /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.
     async fn write(&self, wanted: BTreeSet<ObjectKey>) -> Result<(), LaneFailure> {
-        let mut answers = JoinSet::new();
-        for automation in wanted {
-            let shared = self.shared.clone();
-            answers.spawn(async move { shared.lanes.write(&shared, automation).await });
+        let lanes = &self.shared.lanes;
+        let answers: Vec<Answer> =
+            wanted.into_iter().map(|automation| lanes.request(self.shared, automation)).collect();
+        self.approach.arrive();
+        let mut failures = Vec::new();
+        for answer in answers {
+            failures.extend(answer.wait().await.err());
         }
-        let failures = answers.join_all().await.into_iter().filter_map(Result::err);
-        failures.min_by_key(|failure| failure.pause).map_or(Ok(()), Err)
+        failures.into_iter().min_by_key(|failure| failure.pause).map_or(Ok(()), Err)
     }
 
     /// The event that brought the image in: the earliest that named its tag, else the earliest of all.

@@ -1,11 +1,13 @@
 //! One lane at work: takes a batch, repeats rounds until the branch holds still, and answers each request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use windlass_git::{CommitId, GitError, Limits, Mirror, Remote, Retry};
 use windlass_model::ObjectKey;
@@ -21,8 +23,11 @@ use crate::work::Shared;
 
 /// Races lost in a row before the work goes back to the queue, which tries again with backoff.
 const MAX_RACES: u32 = 30;
-/// The first repetitions after a lost race come at once; then each waits this much longer, up to a second.
+/// The first repetition after a lost race comes at once; then each may wait this much longer, up to a second.
 const RACE_STEP: Duration = Duration::from_millis(50);
+const LONGEST_RACE_PAUSE: Duration = Duration::from_secs(1);
+/// A lane that has not pushed yet waits this long for what is on its way: about what a push to a near server takes.
+const FIRST_PUSH: Duration = Duration::from_millis(50);
 
 /// A lane's state between pushes.
 pub(crate) struct Lane {
@@ -35,6 +40,10 @@ pub(crate) struct Lane {
     pub(crate) tip: Option<CommitId>,
     /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
     pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
+    /// How long the last push took.
+    pub(crate) push_time: Duration,
+    /// How many images are on their way here.
+    approaching: watch::Receiver<usize>,
     connection: Option<Connection>,
     pause: Option<Pause>,
 }
@@ -77,6 +86,7 @@ impl Lane {
     /// A lane that has not connected yet.
     pub(crate) fn new(shared: Arc<Shared>, key: LaneKey) -> Self {
         let index = MarkerIndex::default();
+        let approaching = shared.lanes.approaches.to(&key);
         Self {
             shared,
             key,
@@ -84,8 +94,31 @@ impl Lane {
             unsettled: true,
             tip: None,
             agreements: BTreeMap::new(),
+            push_time: FIRST_PUSH,
+            approaching,
             connection: None,
             pause: None,
+        }
+    }
+
+    /// Waits for the images that are on their way, at most as long as a push takes: one that comes just too late for a
+    /// push would wait as long. Where none is on its way, nothing waits.
+    pub(crate) async fn gather(
+        &mut self,
+        batch: &mut Vec<Request>,
+        requests: &mut mpsc::UnboundedReceiver<Request>,
+    ) {
+        let push_time = tokio::time::sleep(self.push_time);
+        tokio::pin!(push_time);
+        while *self.approaching.borrow_and_update() > 0 {
+            tokio::select! {
+                () = self.shared.cancel.cancelled() => break,
+                () = &mut push_time => break,
+                changed = self.approaching.changed() => if changed.is_err() { break },
+            }
+        }
+        while let Ok(request) = requests.try_recv() {
+            batch.push(request);
         }
     }
 
@@ -174,10 +207,7 @@ impl Lane {
                 Ok(Round::Raced) => {
                     self.shared.metrics.push(PushResult::Moved);
                     tracing::info!(source = %self.key.source, branch = %self.key.branch, race, "the branch moved; starting again");
-                    tokio::time::sleep(
-                        RACE_STEP.saturating_mul(race.saturating_sub(1)).min(Duration::from_secs(1)),
-                    )
-                    .await;
+                    tokio::time::sleep(self.race_pause(race)).await;
                 }
                 Err(error) => {
                     self.shared.metrics.push(PushResult::Failed);
@@ -187,6 +217,17 @@ impl Lane {
         }
         let reason = format!("branch {} was moved by others {MAX_RACES} times in a row", self.key.branch);
         Err(LaneFailure::passing(reason))
+    }
+
+    /// Somewhere between nothing and a bound that grows: writers that lost to each other must not return together. What
+    /// spreads them is the lane and the instant, which two processes do not share.
+    fn race_pause(&self, race: u32) -> Duration {
+        let bound = RACE_STEP.saturating_mul(race).min(LONGEST_RACE_PAUSE);
+        let mut hasher = DefaultHasher::new();
+        (self.lane_id(), self.shared.mirrors.as_path(), self.shared.now().as_nanosecond()).hash(&mut hasher);
+        bound.mul_f64(
+            f64::from(u16::try_from(hasher.finish() >> 48).unwrap_or(u16::MAX)) / f64::from(u16::MAX),
+        )
     }
 
     async fn round(&mut self, job: Job<'_>) -> Result<Round, GitError> {

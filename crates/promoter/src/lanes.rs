@@ -12,6 +12,7 @@ use windlass_model::resource::{GitRepository, ImageUpdateAutomation, Resource};
 use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef};
 
 use crate::adopted::Adopted;
+use crate::approach::Approaches;
 use crate::board::Severity;
 use crate::lane::Lane;
 use crate::work::Shared;
@@ -25,6 +26,7 @@ pub(crate) struct Lanes {
     senders: Mutex<HashMap<LaneKey, mpsc::UnboundedSender<Request>>>,
     written: Mutex<HashMap<ObjectKey, BTreeMap<ObjectKey, ImageRef>>>,
     resumed: Mutex<HashSet<ObjectKey>>,
+    pub(crate) approaches: Approaches,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -44,6 +46,11 @@ pub(crate) struct Request {
     pub(crate) automation: ObjectKey,
     pub(crate) reply: oneshot::Sender<Result<(), LaneFailure>>,
 }
+
+/// What becomes of a request; nothing is to be done where there is no receiver.
+#[derive(Debug)]
+#[must_use = "only the answer says whether the commit landed"]
+pub(crate) struct Answer(Option<(oneshot::Receiver<Result<(), LaneFailure>>, CancellationToken)>);
 
 /// Why an automation could not be brought up to date.
 #[derive(Debug, Clone)]
@@ -115,19 +122,29 @@ impl Lanes {
             senders: Mutex::default(),
             written: Mutex::default(),
             resumed: Mutex::default(),
+            approaches: Approaches::default(),
             tasks: TaskTracker::new(),
             cancel,
         }
     }
 
-    /// Brings an automation up to date; returns when its commit landed, or when none was needed.
-    pub(crate) async fn write(&self, shared: &Arc<Shared>, automation: ObjectKey) -> Result<(), LaneFailure> {
-        let Standing::Active(target) = Target::resolve(&shared.spec(), &automation) else { return Ok(()) };
+    /// Asks for an automation to be brought up to date. The request is with the lane when this returns.
+    pub(crate) fn request(&self, shared: &Arc<Shared>, automation: ObjectKey) -> Answer {
+        let Standing::Active(target) = Target::resolve(&shared.spec(), &automation) else {
+            return Answer(None);
+        };
         let (reply, answer) = oneshot::channel();
         self.send(shared, target.lane(), Request { automation, reply });
-        let ended =
-            || if self.cancel.is_cancelled() { "the process is shutting down" } else { "the lane panicked" };
-        answer.await.unwrap_or_else(|_| Err(LaneFailure::passing(ended().to_owned())))
+        Answer(Some((answer, self.cancel.clone())))
+    }
+
+    /// The lanes that bring these automations up to date.
+    pub(crate) fn of(spec: &Adopted, automations: impl Iterator<Item = ObjectKey>) -> HashSet<LaneKey> {
+        let lane = |automation: ObjectKey| match Target::resolve(spec, &automation) {
+            Standing::Active(target) => Some(target.lane()),
+            Standing::Idle => None,
+        };
+        automations.filter_map(lane).collect()
     }
 
     /// Whether the automation has already brought this choice of the policy to Git, in this process.
@@ -162,12 +179,9 @@ impl Lanes {
     /// The configuration changed: what was written counts no longer, and lanes that nothing writes to end.
     pub(crate) fn reconfigure(&self, spec: &Adopted) {
         self.written().clear();
-        let lane = |automation| match Target::resolve(spec, automation) {
-            Standing::Active(target) => Some(target.lane()),
-            Standing::Idle => None,
-        };
-        let used: HashSet<LaneKey> = spec.automations.keys().filter_map(lane).collect();
+        let used = Self::of(spec, spec.automations.keys().cloned());
         self.senders().retain(|lane, _| used.contains(lane));
+        self.approaches.retain(&used);
     }
 
     /// Waits until every lane has finished what it was doing. Call it after cancelling.
@@ -201,8 +215,18 @@ impl Lanes {
     }
 }
 
-/// Takes whatever waits, writes it in one go, answers, and starts again. A batch that has begun is finished even when
-/// the process is asked to stop.
+impl Answer {
+    /// Waits until the automation's commit landed, or until it is known that none was needed.
+    pub(crate) async fn wait(self) -> Result<(), LaneFailure> {
+        let Self(Some((answer, cancel))) = self else { return Ok(()) };
+        let ended =
+            || if cancel.is_cancelled() { "the process is shutting down" } else { "the lane panicked" };
+        answer.await.unwrap_or_else(|_| Err(LaneFailure::passing(ended().to_owned())))
+    }
+}
+
+/// Takes whatever waits, and what is about to arrive, writes it in one go, answers, and starts again. A batch that has
+/// begun is finished even when the process is asked to stop.
 async fn drive(mut lane: Lane, mut requests: mpsc::UnboundedReceiver<Request>, cancel: CancellationToken) {
     let mut batch = Vec::new();
     loop {
@@ -214,6 +238,7 @@ async fn drive(mut lane: Lane, mut requests: mpsc::UnboundedReceiver<Request>, c
         if received == 0 {
             return;
         }
+        lane.gather(&mut batch, &mut requests).await;
         lane.land(std::mem::take(&mut batch)).await;
         if requests.is_empty() && !cancel.is_cancelled() {
             lane.maintain().await;

@@ -6,6 +6,7 @@
 mod access;
 mod adopted;
 mod agreements;
+mod approach;
 mod board;
 mod choices;
 mod commit_text;

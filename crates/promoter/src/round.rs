@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::Instant;
 use windlass_git::{CommitId, CommitText, GitError, Identity, Mirror, Prepared, PushOutcome, PushRequest};
 use windlass_model::{ObjectKey, Spec};
 use windlass_store::Record;
@@ -84,7 +85,10 @@ impl Lane {
     ) -> Result<Result<Vec<String>, Round>, GitError> {
         let branch = self.key.branch.clone();
         let request = PushRequest { branch: &branch, expected_old: head.expected, tip, rewrite: false };
-        match mirror.push(request).await {
+        let started = Instant::now();
+        let outcome = mirror.push(request).await;
+        self.push_time = started.elapsed();
+        match outcome {
             Ok(PushOutcome::Landed { messages }) => {
                 self.tip = Some(tip.id());
                 Ok(Ok(messages))

@@ -311,7 +311,7 @@ async fn run_automation(shared: &Arc<Shared>, work: &Work) -> Done {
         shared.lanes.resume(automation);
         tracing::info!(%automation, "a person lifted holds");
     }
-    match shared.lanes.write(shared, automation.clone()).await {
+    match shared.lanes.request(shared, automation.clone()).wait().await {
         Ok(()) => Done::nothing(),
         Err(LaneFailure { reason, pause, .. }) => Done::retry_after(reason, pause),
     }

@@ -61,7 +61,7 @@ async fn a_git_server_that_asks_for_a_pause_gets_it() {
     let documents = [source(&url, ""), automation("fleet", ""), automation("staging", "")];
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     let world = World::new(&documents).await;
-    let write = async |name: &str| world.shared.lanes.write(&world.shared, key(name)).await;
+    let write = async |name: &str| world.shared.lanes.request(&world.shared, key(name)).wait().await;
     let failure = write("fleet").await.unwrap_err();
     assert_eq!(failure.severity, Severity::Passing);
     assert_eq!(failure.pause, Some(Duration::from_secs(30)), "{failure:?}");
@@ -84,7 +84,7 @@ async fn what_could_not_be_landed_does_not_count_as_written() {
     world.shared.spec();
     lanes.set_written(&key("fleet"), BTreeMap::from([(key("app"), image())]));
     assert!(lanes.has_written(&key("fleet"), &key("app"), &image()));
-    lanes.write(&world.shared, key("fleet")).await.unwrap_err();
+    lanes.request(&world.shared, key("fleet")).wait().await.unwrap_err();
     assert!(!lanes.has_written(&key("fleet"), &key("app"), &image()));
 }
 
@@ -97,13 +97,44 @@ async fn a_lane_that_panicked_is_replaced_and_one_that_nothing_uses_ends() {
     let lanes = &world.shared.lanes;
     let (dead, _) = mpsc::unbounded_channel();
     lanes.senders().insert(LaneKey { source: key("fleet"), branch: "main".to_owned() }, dead);
-    let failure = lanes.write(&world.shared, key("fleet")).await.unwrap_err();
+    let failure = lanes.request(&world.shared, key("fleet")).wait().await.unwrap_err();
     assert!(!failure.reason.contains("panicked"), "{failure:?}");
     let branches =
         |lanes: &Lanes| -> Vec<String> { lanes.senders().keys().map(|k| k.branch.clone()).collect() };
     assert_eq!(branches(lanes), ["main"]);
     let moved = automation("fleet", "").replace("git: {", "git: {push: {branch: release}, ");
     world.configuration.send_replace(spec(&[documents[0], &moved]));
-    lanes.write(&world.shared, key("fleet")).await.unwrap_err();
+    lanes.request(&world.shared, key("fleet")).wait().await.unwrap_err();
     assert_eq!(branches(lanes), ["release"]);
+}
+
+#[tokio::test]
+async fn a_push_takes_along_what_is_on_its_way_but_does_not_wait_longer_than_a_push() {
+    let url = "https://git.example.com/fleet";
+    let world = World::new(&[&source(url, ""), &automation("fleet", "")]).await;
+    let key = LaneKey { source: key("fleet"), branch: "main".to_owned() };
+    let mut lane = Lane::new(world.shared.clone(), key.clone());
+    let (sender, mut requests) = mpsc::unbounded_channel();
+    let mut batch = Vec::new();
+    let on_its_way = || world.shared.lanes.approaches.announce(HashSet::from([key.clone()]));
+    let mut gathered = async |push_time: Duration, meanwhile: &dyn Fn()| {
+        lane.push_time = push_time;
+        tokio::join!(lane.gather(&mut batch, &mut requests), async { meanwhile() });
+        std::mem::take(&mut batch).len()
+    };
+    let send = || {
+        let (reply, _) = oneshot::channel();
+        sender.send(Request { automation: self::key("fleet"), reply }).unwrap();
+    };
+
+    let (forever, image) = (Duration::from_hours(1), on_its_way());
+    let arrives = || {
+        send();
+        image.arrive();
+    };
+    assert_eq!(gathered(forever, &arrives).await, 1);
+    assert_eq!(gathered(forever, &|| ()).await, 0, "nothing is on its way");
+    let _late = on_its_way();
+    send();
+    assert_eq!(gathered(Duration::ZERO, &|| ()).await, 1, "what is there is taken");
 }
