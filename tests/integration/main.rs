@@ -4,6 +4,7 @@
 //! for what it wants to see.
 
 mod crash;
+mod crowd;
 mod edit;
 mod garbage;
 mod hands;

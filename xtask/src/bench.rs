@@ -7,10 +7,10 @@ mod figures;
 mod fleet;
 mod hooks;
 mod memory;
-mod ref_watch;
 mod report;
 mod stage;
 mod webhooks;
+mod writers;
 
 use std::path::PathBuf;
 
@@ -57,6 +57,8 @@ enum Measurement {
     Memory,
     /// A thousand images updated at once in one repository
     Fleet,
+    /// Many writers on one branch
+    Writers,
 }
 
 /// How the result is printed.
@@ -109,6 +111,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
             Measurement::Webhooks => webhooks::measure(stage).await,
             Measurement::Memory => memory::measure(stage).await,
             Measurement::Fleet => fleet::measure(stage).await,
+            Measurement::Writers => writers::measure(stage).await,
         };
         for table in tables.with_context(|| format!("measuring {name:?}"))? {
             show(bench.output, &table);

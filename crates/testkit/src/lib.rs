@@ -7,6 +7,7 @@
 //! This crate depends on no crate of the product: what it observes, it observes from outside.
 
 pub mod config;
+pub mod crowd;
 pub mod event;
 pub mod eventually;
 pub mod fleet;
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod observed;
 pub mod port;
 pub mod process;
+pub mod ref_watch;
 pub mod registry;
 pub mod slack;
 pub mod traffic;

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use windlass_testkit::fleet::Fleet;
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{Checkout, GitServer};
+use windlass_testkit::ref_watch::RefWatch;
 
-use super::ref_watch::RefWatch;
 use super::stage::PATIENCE;
 
 /// A repository of its own on the server, and the commits that wait to be pushed to it.

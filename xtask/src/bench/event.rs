@@ -11,13 +11,13 @@ use windlass_testkit::fleet::{FIRST_TAG, Fleet};
 use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
+use windlass_testkit::ref_watch::RefWatch;
 use windlass_testkit::registry::Registry;
 use windlass_testkit::traffic::Exchange;
 
 use super::bare::{BarePush, BarePushes};
 use super::figures::{Figure, Samples, Target};
 use super::hooks::{Line, announcement};
-use super::ref_watch::RefWatch;
 use super::report::Table;
 use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
 

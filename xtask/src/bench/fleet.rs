@@ -11,12 +11,12 @@ use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
 use windlass_testkit::image::digest_of;
+use windlass_testkit::ref_watch::{Move, RefWatch};
 use windlass_testkit::registry::Registry;
 
 use super::bare::BarePushes;
 use super::figures::{Figure, Samples, Target};
 use super::hooks::{announcement, flood};
-use super::ref_watch::{Move, RefWatch};
 use super::report::Table;
 use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
 

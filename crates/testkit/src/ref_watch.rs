@@ -15,14 +15,16 @@ const INTERVAL: Duration = Duration::from_micros(250);
 
 /// A branch that moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Move {
-    pub(crate) at: Instant,
+pub struct Move {
+    /// When it was seen.
+    pub at: Instant,
     /// Where it points since.
-    pub(crate) commit: String,
+    pub commit: String,
 }
 
 /// Watches one branch until it is dropped.
-pub(crate) struct RefWatch {
+#[derive(Debug)]
+pub struct RefWatch {
     moves: watch::Receiver<Vec<Move>>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -30,7 +32,10 @@ pub(crate) struct RefWatch {
 
 impl RefWatch {
     /// Watches a branch of a bare repository, which must have it as a file of its own (not packed).
-    pub(crate) fn start(repository: &Path, branch: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn start(repository: &Path, branch: &str) -> Result<Self> {
         let file = repository.join("refs/heads").join(branch);
         let first = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let (sender, moves) = watch::channel(Vec::new());
@@ -48,7 +53,13 @@ impl RefWatch {
     }
 
     /// The move with this number, counted from 0 at the start; waits for it.
-    pub(crate) async fn moved(&mut self, number: usize, within: Duration) -> Result<Move> {
+    ///
+    /// # Errors
+    /// When the branch does not move so often within this time.
+    ///
+    /// # Panics
+    /// Never: a move that was waited for is there.
+    pub async fn moved(&mut self, number: usize, within: Duration) -> Result<Move> {
         let wait = self.moves.wait_for(|moves| moves.len() > number);
         let moves = tokio::time::timeout(within, wait)
             .await
@@ -80,10 +91,9 @@ fn look(file: &Path, last: &mut String, moves: &watch::Sender<Vec<Move>>) {
 
 #[cfg(test)]
 mod tests {
-    use windlass_testkit::folder::{Storage, fresh};
-    use windlass_testkit::git_repository::{BRANCH, BareRepository};
-
     use super::*;
+    use crate::folder::{Storage, fresh};
+    use crate::git_repository::{BRANCH, BareRepository};
 
     #[tokio::test]
     async fn every_move_of_the_branch_is_seen_with_its_commit() {
