@@ -2,6 +2,7 @@
 //! the same run, because machines differ more than programs do. Everything is observed from outside.
 
 mod bare;
+mod engine;
 mod event;
 mod figures;
 mod fleet;
@@ -51,6 +52,8 @@ pub(crate) struct Bench {
 enum Measurement {
     /// From a webhook to the commit on the remote, beside a bare `git push`
     Event,
+    /// The Git engine alone, beside bare pushes, clones and libgit2
+    Engine,
     /// Durable webhooks accepted per second
     Webhooks,
     /// Resident memory
@@ -108,6 +111,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
         eprintln!("measuring: {name:?}");
         let tables = match name {
             Measurement::Event => event::measure(stage).await,
+            Measurement::Engine => engine::measure(stage).await,
             Measurement::Webhooks => webhooks::measure(stage).await,
             Measurement::Memory => memory::measure(stage).await,
             Measurement::Fleet => fleet::measure(stage).await,

@@ -124,6 +124,18 @@ impl GitServer {
     /// # Errors
     /// When git fails.
     pub async fn clone_repository(&self, name: &str) -> Result<Checkout> {
+        self.clone_with(name, &[]).await
+    }
+
+    /// As [`Self::clone_repository`], without history.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn clone_shallow(&self, name: &str) -> Result<Checkout> {
+        self.clone_with(name, &["--depth", "1"]).await
+    }
+
+    async fn clone_with(&self, name: &str, options: &[&str]) -> Result<Checkout> {
         let folder = fresh(Storage::Memory)?;
         let url = self.url(name);
         let auth = lock(&self.backend.auth).clone();
@@ -132,6 +144,7 @@ impl GitServer {
         if let Some(header) = &header {
             arguments.extend(["--config", header]);
         }
+        arguments.extend_from_slice(options);
         arguments.extend([url.as_str(), "."]);
         run(folder.path(), &arguments, &[]).await?;
         Ok(Checkout { folder })

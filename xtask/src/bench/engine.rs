@@ -1,0 +1,226 @@
+//! The Git engine alone, warm: an edit of five files of 10,000 until it has landed, in turns with a bare `git push` of an
+//! equal commit, with a fresh shallow clone that is edited, committed and pushed by the `git` program, and with libgit2 on
+//! a warm bare clone. Each works on a repository of its own on the same server.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use windlass_testkit::fleet::Fleet;
+use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::git_repository::{BRANCH, BareRepository};
+use windlass_testkit::git_server::{GitOptions, GitServer};
+use windlass_testkit::locate::target_folder;
+
+use super::bare::BarePushes;
+use super::figures::{Figure, Samples, Target};
+use super::report::Table;
+use super::stage::{PATIENCE, Stage};
+use crate::root;
+use crate::run::shown;
+
+/// Files of one edit.
+const EDITED: usize = 5;
+/// Rounds that are not counted.
+const WARM_UP: usize = 2;
+/// Clones take seconds, and so do their checkouts: fewer of them are measured.
+const ROUNDS_PER_CLONE: usize = 4;
+/// Nobody pulls these images.
+const HOST: &str = "registry.example.org";
+
+/// Runs the rounds and gives the table.
+pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
+    let rounds = stage.size(40, 10) + WARM_UP;
+    let fleet = Fleet::default();
+    let server = GitServer::start(GitOptions::default())?;
+    let mut ours = Contender::start(&landing_rounds()?, &server, "ours", fleet).await?;
+    let mut libgit2 = Contender::start(&libgit2_rounds()?, &server, "libgit2", fleet).await?;
+    let mut bare = BarePushes::prepare(&server, "bare", fleet, HOST).await?;
+    let clones = fleet.create(&server, "clones", HOST).await?;
+    for round in 0..rounds {
+        bare.commit(markers(round), &tag(round)).await?;
+    }
+    let mut measured = Rounds::default();
+    for round in 0..rounds {
+        // The order changes, so that nobody always comes after the same other.
+        for turn in 0..4 {
+            match (round + turn) % 4 {
+                0 => measured.ours.push(ours.land(round).await?),
+                1 => measured.libgit2.push(libgit2.land(round).await?),
+                2 => measured.bare.push(bare.push().await?.process),
+                _ if round % ROUNDS_PER_CLONE == 0 => {
+                    measured.clones.push(clone_and_push(&server, &clones, fleet, round).await?);
+                }
+                _ => {}
+            }
+        }
+    }
+    ours.verify(rounds).await?;
+    libgit2.verify(rounds).await?;
+    Ok(vec![measured.table(fleet)])
+}
+
+fn tag(round: usize) -> String {
+    format!("1.0.{}", round + 1)
+}
+
+/// The markers that a round edits.
+fn markers(round: usize) -> std::ops::Range<usize> {
+    let places = Fleet::default().marked / EDITED;
+    let first = round % places * EDITED;
+    first..first + EDITED
+}
+
+/// The files of a round with their new contents.
+fn edited(fleet: Fleet, round: usize) -> Vec<(String, String)> {
+    let files = fleet.marked_files();
+    let text = |(path, policy): &(String, usize)| {
+        (path.clone(), fleet.marked_text(path, HOST, *policy, &tag(round)))
+    };
+    files[markers(round)].iter().map(text).collect()
+}
+
+fn write(folder: &Path, files: Vec<(String, String)>) -> Result<()> {
+    for (path, text) in files {
+        let file = folder.join(path);
+        std::fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
+        std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// A program that keeps a warm clone and lands what it is told to.
+struct Contender {
+    _child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    repository: BareRepository,
+    fleet: Fleet,
+    _clone: TempDir,
+}
+
+impl Contender {
+    async fn start(program: &Path, server: &GitServer, name: &str, fleet: Fleet) -> Result<Self> {
+        let repository = fleet.create(server, name, HOST).await?;
+        let clone = fresh(Storage::Memory)?;
+        let mut command = tokio::process::Command::new(program);
+        command.arg(server.url(name)).arg(clone.path().join("clone"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let orders = child.stdin.take().context("the program has no standard input")?;
+        let output = child.stdout.take().context("the program has no standard output")?;
+        let answers = BufReader::new(output).lines();
+        let mut started = Self { _child: child, orders, answers, repository, fleet, _clone: clone };
+        let said = started.answer().await?;
+        ensure!(said == "ready", "{} said `{said}`", program.display());
+        Ok(started)
+    }
+
+    async fn land(&mut self, round: usize) -> Result<Duration> {
+        let folder = fresh(Storage::Memory)?;
+        write(folder.path(), edited(self.fleet, round))?;
+        self.orders.write_all(format!("{}\n", folder.path().display()).as_bytes()).await?;
+        Ok(Duration::from_micros(self.answer().await?.parse().context("a time in microseconds")?))
+    }
+
+    async fn answer(&mut self) -> Result<String> {
+        let line = tokio::time::timeout(PATIENCE, self.answers.next_line()).await??;
+        line.context("the program ended; its standard error says why")
+    }
+
+    /// One commit for each round, and the last one's text.
+    async fn verify(&self, rounds: usize) -> Result<()> {
+        let commits = self.repository.log(BRANCH).await?.len() - 1;
+        ensure!(commits == rounds, "{rounds} edits gave {commits} commits");
+        for (path, text) in edited(self.fleet, rounds - 1) {
+            ensure!(
+                self.repository.show(BRANCH, &path).await? == text.as_bytes(),
+                "{path} is not as expected"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a job does that keeps nothing: clone, edit, commit, push.
+async fn clone_and_push(
+    server: &GitServer,
+    repository: &BareRepository,
+    fleet: Fleet,
+    round: usize,
+) -> Result<Duration> {
+    let before = repository.log(BRANCH).await?.len();
+    let files = edited(fleet, round);
+    let started = Instant::now();
+    let checkout = server.clone_shallow("clones").await?;
+    write(checkout.folder(), files)?;
+    checkout.git(&["commit", "--quiet", "--all", "--message", "Update"]).await?;
+    checkout.git(&["push", "--quiet", "origin", BRANCH]).await?;
+    let took = started.elapsed();
+    ensure!(repository.log(BRANCH).await?.len() == before + 1, "the clone's commit did not land");
+    Ok(took)
+}
+
+#[derive(Default)]
+struct Rounds {
+    ours: Vec<Duration>,
+    libgit2: Vec<Duration>,
+    bare: Vec<Duration>,
+    clones: Vec<Duration>,
+}
+
+impl Rounds {
+    fn table(self, fleet: Fleet) -> Table {
+        let warm = |times: Vec<Duration>| Samples::new(times.into_iter().skip(WARM_UP).collect());
+        let (ours, libgit2, bare) = (warm(self.ours), warm(self.libgit2), warm(self.bare));
+        let clones = Samples::new(self.clones);
+        let files = fleet.clusters * fleet.applications * fleet.files_each;
+        let mut table = Table::new(format!(
+            "engine: an edit of {EDITED} files of {files} → landed, warm, over HTTP; {} rounds in turns",
+            ours.len()
+        ));
+        for (name, samples) in [
+            ("ours, observed, committed, pushed and seen", &ours),
+            ("bare git push of an equal commit, the whole process", &bare),
+            ("git clone --depth 1, edit, commit, push", &clones),
+            ("libgit2 on a warm clone: fetch, commit, push", &libgit2),
+        ] {
+            table.row(format!("{name}, p50"), Figure::time(samples.median()));
+        }
+        let times = |other: &Samples| Figure::ratio(ours.median(), other.median());
+        let faster = |other: &Samples| Figure::ratio(other.median(), ours.median());
+        table.goal("ours ÷ bare git push", times(&bare), Target::AtMost(1.0));
+        table.goal("clone, edit, commit, push ÷ ours", faster(&clones), Target::AtLeast(25.0));
+        table.row("libgit2 ÷ ours", faster(&libgit2));
+        table.note("All files of the servers and of the clones are in memory.");
+        table
+    }
+}
+
+/// Builds the engine's own program.
+fn landing_rounds() -> Result<PathBuf> {
+    eprintln!("building landing_rounds (release profile)");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--locked", "--release", "--package", "windlass-git", "--example", "landing_rounds"])
+        .current_dir(root()?);
+    shown(&mut command)?;
+    Ok(target_folder()?.join("release/examples/landing_rounds"))
+}
+
+/// Builds libgit2's program, which is no part of the workspace.
+fn libgit2_rounds() -> Result<PathBuf> {
+    eprintln!("building libgit2-rounds (release profile)");
+    let folder = target_folder()?.join("bench-libgit2");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--locked", "--release", "--target-dir"])
+        .arg(&folder)
+        .current_dir(root()?.join("bench/libgit2"));
+    shown(&mut command)?;
+    Ok(folder.join("release/libgit2-rounds"))
+}
