@@ -2,6 +2,7 @@
 //! changes the marked bytes and nothing else.
 
 mod choices;
+mod declared;
 mod layouts;
 mod orders;
 mod places;

@@ -4,11 +4,12 @@ use windlass_model::ImageRef;
 use windlass_model::image::ImageName;
 use windlass_model::place::Part;
 
+use crate::declared::{Standing, reference};
 use crate::grow::add_pair;
 use crate::path::KeyPath;
 use crate::refusal::{Refusal, RefusalCause};
 use crate::revise::{Edited, Revision, only_document, revise, set};
-use crate::spot::Spot;
+use crate::spot::{Spot, identity};
 
 /// The registry that charts write for Docker Hub.
 const DOCKER_HUB: &str = "docker.io";
@@ -33,10 +34,44 @@ pub fn edit(bytes: &[u8], key: &KeyPath, image: &ImageRef) -> Result<Edited, Ref
     })
 }
 
+/// What stands at `key`; where several fields hold the image, as one reference.
+pub(crate) fn read(text: &str, key: &KeyPath, own: &str) -> Result<Standing, Refusal> {
+    let document = only_document(text)?.ok_or_else(|| RefusalCause::Empty.at(1))?;
+    let spot = Spot::root(&document).follow(key)?;
+    let (line, object) = (spot.node.line, identity(&document.root));
+    if spot.node.pairs().is_none() {
+        let value = spot.node.text().ok_or_else(|| spot.wrong_kind("an image"))?.to_owned();
+        return Ok(Standing { line, part: single_part(&spot, key)?, value, object });
+    }
+    let says = |key: &str| -> Result<Option<String>, Refusal> {
+        let spot = spot.child(key)?.filter(|spot| !spot.node.is_null());
+        Ok(spot.and_then(|spot| spot.node.text().map(str::to_owned)).filter(|text| !text.is_empty()))
+    };
+    let (registry, repository, tag, digest) =
+        (says("registry")?, says("repository")?, says("tag")?, says("digest")?);
+    if repository.is_none() && spot.child("tag")?.is_none() && spot.child("digest")?.is_none() {
+        return Err(RefusalCause::NotAnImage { path: spot.name() }.at(line));
+    }
+    let name = match (registry, repository.map_or_else(|| says("name"), |name| Ok(Some(name)))?) {
+        (Some(registry), Some(name)) => format!("{registry}/{name}"),
+        (None, Some(name)) => name,
+        // Only the tag is here: the name stands elsewhere, and is not ours to compare.
+        (_, None) => own.to_owned(),
+    };
+    let value = reference(&name, tag.as_deref(), digest.as_deref(), own);
+    Ok(Standing { line, part: Part::Image, value, object })
+}
+
 /// The text of a value that stands alone.
 fn single_value(spot: &Spot<'_, '_>, key: &KeyPath, image: &ImageRef) -> Result<String, Refusal> {
+    let part = single_part(spot, key)?;
+    part.render(image).map_err(|_| RefusalCause::NoDigest { path: spot.name() }.at(spot.node.line))
+}
+
+/// Which part of the image a value holds that stands alone, by its key.
+fn single_part(spot: &Spot<'_, '_>, key: &KeyPath) -> Result<Part, Refusal> {
     let key = key.last_key().unwrap_or_default().to_ascii_lowercase();
-    let part = match key.as_str() {
+    Ok(match key.as_str() {
         key if key.ends_with("tag") => Part::TagAndDigest,
         key if key.ends_with("digest") => Part::Digest,
         key if key.ends_with("repository") || key.ends_with("name") => Part::Name,
@@ -44,8 +79,7 @@ fn single_value(spot: &Spot<'_, '_>, key: &KeyPath, image: &ImageRef) -> Result<
             return Err(RefusalCause::NotAnImage { path: spot.name() }.at(spot.node.line));
         }
         _ => Part::Image,
-    };
-    part.render(image).map_err(|_| RefusalCause::NoDigest { path: spot.name() }.at(spot.node.line))
+    })
 }
 
 fn next_of_mapping(text: &str, image: &Spot<'_, '_>, wanted: &ImageRef) -> Result<Option<Revision>, Refusal> {

@@ -1,11 +1,13 @@
 //! Entries of a kustomization's `images`, as `kustomize edit set image` (kustomize 5.8) changes them.
 
 use windlass_model::ImageRef;
+use windlass_model::place::{ObjectIdentifier, Part};
 
+use crate::declared::{Standing, reference};
 use crate::grow::{add_item, add_list, add_pair, fill_list, remove, start_document};
 use crate::refusal::{Refusal, RefusalCause};
 use crate::revise::{Edited, Revision, only_document, replace, revise, set};
-use crate::spot::Spot;
+use crate::spot::{Spot, identity};
 
 /// The names of a kustomization's file, of which a folder has one.
 pub const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -76,6 +78,25 @@ impl Change {
 /// line goes with it. A value that an alias repeats elsewhere is refused, since only this entry is meant.
 pub fn edit(bytes: &[u8], name: &str, change: &Change) -> Result<Edited, Refusal> {
     revise(bytes, |text| next(text, name, change))
+}
+
+/// What the entry of this name says, as one reference; nothing where there is none yet.
+pub(crate) fn read(text: &str, name: &str, own: &str) -> Result<Standing, Refusal> {
+    let document = only_document(text)?;
+    let absent =
+        || Standing { line: 1, part: Part::Image, value: String::new(), object: ObjectIdentifier::default() };
+    let Some(document) = document.as_ref().filter(|document| !document.root.is_null()) else {
+        return Ok(absent());
+    };
+    let object = identity(&document.root);
+    let Some(entry) = entry(&Spot::root(document), name)? else { return Ok(Standing { object, ..absent() }) };
+    let says = |key: &str| -> Result<Option<String>, Refusal> {
+        let spot = field(&entry, key)?.filter(|spot| !spot.node.is_null());
+        Ok(spot.and_then(|spot| spot.node.text().map(str::to_owned)))
+    };
+    let (new_name, tag, digest) = (says("newName")?, says("newTag")?, says("digest")?);
+    let value = reference(new_name.as_deref().unwrap_or(name), tag.as_deref(), digest.as_deref(), own);
+    Ok(Standing { line: entry.node.line, value, object, ..absent() })
 }
 
 /// The next step, if one is left.

@@ -9,7 +9,7 @@
 //! This crate owns finding markers ([`scan()`], in Helm templates [`scan_template`]), changing the marked scalars as byte
 //! splices ([`apply`]), and showing the difference ([`unified`]). Places without a marker are found by what they are:
 //! entries of a kustomization's `images` ([`kustomize::edit`]), the image of Helm values ([`helm::edit`]), any scalar by
-//! its path ([`path::edit`]). It never serialises a user's YAML, so every byte outside the changed scalars, and the lines
+//! its path ([`path::edit`]); [`Declaration`] is any of these. It never serialises a user's YAML, so every byte outside the changed scalars, and the lines
 //! that are added or removed, stays as it was: comments, indentation, line endings, document separators. It does no
 //! I/O, reads no clock and never logs.
 //!
@@ -17,6 +17,7 @@
 //! of Flux's image-automation-controller 1.2, with the suffix `:tag@digest` added. An edit by path ends as [`Edited`] or
 //! in a [`Refusal`].
 
+pub mod declared;
 pub mod diff;
 pub mod edit;
 pub mod glob;
@@ -42,6 +43,7 @@ mod spot;
 mod template;
 mod tree;
 
+pub use declared::{Declaration, Standing};
 pub use diff::unified;
 pub use edit::{Edit, EditError, apply};
 pub use problem::{Problem, ProblemCause};

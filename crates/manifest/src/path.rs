@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use windlass_model::place::ObjectIdentifier;
+use windlass_model::place::{ObjectIdentifier, Part};
 
+use crate::declared::Standing;
 use crate::frames;
 use crate::refusal::{Refusal, RefusalCause};
 use crate::revise::{Edited, revise, set};
@@ -170,7 +171,7 @@ impl<'p> Reader<'p> {
 }
 
 /// Which document of a file is meant: its position, from 0, or the object that it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DocumentSelector {
     /// `0`
     Position(usize),
@@ -251,6 +252,20 @@ pub fn edit(
         let there = !spot.node.is_empty() && spot.node.text() == Some(value);
         if there { Ok(None) } else { set(text, &spot, value).map(Some) }
     })
+}
+
+/// What the scalar at `path` says; refused where it could not be changed.
+pub(crate) fn read(
+    text: &str,
+    document: Option<&DocumentSelector>,
+    path: &KeyPath,
+    part: Part,
+) -> Result<Standing, Refusal> {
+    let document = meant(text, document, path)?;
+    let spot = Spot::root(&document).follow(path)?;
+    spot.target()?;
+    let value = spot.node.text().unwrap_or_default().to_owned();
+    Ok(Standing { line: spot.node.line, part, value, object: identity(&document.root) })
 }
 
 /// The document that is meant.

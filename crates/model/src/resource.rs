@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
+use crate::place::Part;
 
 /// The label by which a Namespace lets another one's Notifiers hear of its automations.
 pub const NOTIFIERS_FROM: &str = "windlass.dev/notifiers-from";
@@ -273,8 +274,47 @@ pub struct ImageUpdateAutomation {
     pub policy_selector: Option<LabelSelector>,
     /// `spec.update.path`, relative to the repository's root, without leading or trailing slash; empty is the root.
     pub update_path: String,
+    /// Annotation `windlass.dev/edits`: places without a marker.
+    pub edits: Vec<DeclaredEdit>,
+    /// Annotation `windlass.dev/templates`: patterns of the paths of Helm templates, from the repository's root.
+    pub templates: Vec<String>,
     /// `spec.suspend`
     pub suspend: bool,
+}
+
+/// A place without a marker that an automation writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredEdit {
+    /// The file, relative to the repository's root, at or below [`ImageUpdateAutomation::update_path`].
+    pub path: String,
+    /// Whose choice is written: a policy of the automation's namespace.
+    pub policy: ObjectKey,
+    /// What is looked for in the file.
+    pub kind: EditKind,
+}
+
+/// What is looked for in a file, as by `windlass edit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EditKind {
+    /// An entry of a kustomization's `images`.
+    Kustomize {
+        /// The entry's name; absent for the image's own.
+        name: Option<String>,
+    },
+    /// The image of Helm values.
+    Helm {
+        /// The way to it.
+        key: String,
+    },
+    /// One scalar.
+    YamlPath {
+        /// The way to it.
+        key: String,
+        /// Which part of the image it holds.
+        part: Part,
+        /// Which document of the file is meant.
+        document: Option<String>,
+    },
 }
 
 /// The message of a commit whose automation has no template (image-automation-controller 1.2).

@@ -208,7 +208,8 @@ impl PlaceFacts {
 }
 
 impl Facts {
-    fn choice(&self, place: &PlaceFacts) -> Option<&Choice> {
+    /// What the place's policy chose for it, if anything.
+    pub fn choice(&self, place: &PlaceFacts) -> Option<&Choice> {
         match self.policies.get(&place.marker.policy)? {
             PolicyFacts::Chosen(choice) => Some(choice),
             PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => None,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use windlass_git::{CommitId, GitError, Mirror};
-use windlass_manifest::edit::{Edit, apply};
+use windlass_manifest::Standing;
+use windlass_manifest::edit::Edit;
 use windlass_model::message::ChangeNotice;
+use windlass_model::place::Marker;
 use windlass_model::resource::Resource as _;
 use windlass_model::{ImageRef, ObjectKey};
 use windlass_policy::election::Choice;
@@ -18,9 +20,11 @@ use windlass_registry::Repository;
 use crate::adopted::Adopted;
 use crate::agreements::{self, Agreements, Hold, NewAgreement};
 use crate::commit_text;
+use crate::file_edit::FileEdits;
 use crate::lanes::Target;
-use crate::markers::{Marked, MarkedFile, MarkerIndex, Overlay};
+use crate::markers::{Marked, MarkerIndex, Overlay};
 use crate::sightings;
+use crate::wanted::Wanted;
 use crate::work::Shared;
 
 /// A registry that does not answer whether a tag still exists must not hold a lane up: the value stays then.
@@ -83,23 +87,14 @@ pub(crate) struct Desk<'a> {
 impl Desk<'_> {
     /// Observes, decides and edits for one automation. Nothing is written to the repository.
     pub(crate) async fn draft(&self, index: &mut MarkerIndex, target: &Target) -> Result<Draft, DraftError> {
-        let prefix = &target.automation.update_path;
-        let marked = index.marked(self.mirror, self.base, prefix, self.overlay).await?;
+        let wanted = Wanted::of(&target.automation, self.spec).map_err(DraftError::Automation)?;
+        let marked = index.marked(self.mirror, self.base, &wanted, self.overlay).await?;
         let (facts, places) = self.observe(target, &marked).await;
         let mut plan = plan::decide(&facts);
         let mut draft = Draft { diagnostics: diagnostics(target, &marked), ..Draft::default() };
         draft.diagnostics.extend(plan.diagnostics(&facts));
         draft.choices = choices(&facts);
-        let mut edits: BTreeMap<usize, Vec<(usize, Edit)>> = BTreeMap::new();
-        for (place, value) in plan.writes() {
-            let (file, index) = places[place];
-            edits.entry(file).or_default().push((place, Edit { place: index, value: value.to_owned() }));
-        }
-        let mut written = Vec::new();
-        for (file, edits) in edits {
-            self.edit(&marked.files[file], edits, &mut draft, &mut written).await?;
-        }
-        refuse_unwritten(&mut plan, &written);
+        let written = self.edit(&marked, &places, &facts, &mut plan, &mut draft).await?;
         draft.agreements = agreements::new(&facts, &plan);
         draft.holds = agreements::holds(&facts, &plan);
         describe(target, &facts, &written, &mut draft)?;
@@ -107,18 +102,30 @@ impl Desk<'_> {
     }
 
     /// Every marker below the automation's path, and every policy of its namespace.
-    async fn observe(&self, target: &Target, marked: &Marked) -> (Facts, Vec<(usize, usize)>) {
+    async fn observe(&self, target: &Target, marked: &Marked) -> (Facts, Vec<Whence>) {
         let mut places = Vec::new();
-        let mut whence = Vec::new();
+        let mut origins = Vec::new();
         for (file, marked) in marked.files.iter().enumerate() {
             for (index, place) in marked.scan.places.iter().enumerate() {
-                whence.push((file, index));
+                origins.push(Whence::Marker { file, index });
                 places.push(PlaceFacts {
                     file: marked.path.clone(),
                     line: place.line,
                     marker: place.marker.clone(),
                     value: place.value.clone(),
                     object: place.object.clone(),
+                });
+            }
+            for (index, place) in marked.declared.iter().enumerate() {
+                let Standing { line, part, value, object } = place.standing.clone();
+                let policy = place.declared.policy.clone();
+                origins.push(Whence::Declared { file, index });
+                places.push(PlaceFacts {
+                    file: marked.path.clone(),
+                    line,
+                    marker: Marker { policy, part },
+                    value,
+                    object,
                 });
             }
         }
@@ -131,7 +138,7 @@ impl Desk<'_> {
             facts.policies = self.policies(target);
             sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         }
-        (facts, whence)
+        (facts, origins)
     }
 
     fn policies(&self, target: &Target) -> BTreeMap<ObjectKey, PolicyFacts> {
@@ -193,38 +200,71 @@ impl Desk<'_> {
         self.shared.pool.repository(config).ok()
     }
 
-    /// Edits one file. A place that cannot take its value is left alone and reported; the others are written.
+    /// Edits the files in memory, and corrects the plan by what came of it. Returns the places that were written.
     async fn edit(
         &self,
-        file: &MarkedFile,
-        mut edits: Vec<(usize, Edit)>,
+        marked: &Marked,
+        places: &[Whence],
+        facts: &Facts,
+        plan: &mut Plan,
         draft: &mut Draft,
-        written: &mut Vec<usize>,
-    ) -> Result<(), GitError> {
-        let bytes = file.bytes(self.mirror).await?;
-        while !edits.is_empty() {
-            let wanted: Vec<Edit> = edits.iter().map(|(_, edit)| edit.clone()).collect();
-            match apply(&bytes, &file.scan, &wanted) {
-                Ok(new) => {
-                    draft.files.push((file.path.to_string(), new));
-                    written.extend(edits.iter().map(|(place, _)| *place));
-                    return Ok(());
-                }
-                Err(error) => {
-                    let before = edits.len();
-                    let refused = error.line();
-                    edits.retain(|(_, edit)| {
-                        file.scan.places.get(edit.place).map(|place| place.line) != refused
-                    });
-                    draft.diagnostics.push(format!("{}: {error}", file.path));
-                    if edits.len() == before {
-                        return Ok(());
-                    }
-                }
+    ) -> Result<Vec<usize>, GitError> {
+        let mut written = Vec::new();
+        for (file, edits) in edits(marked, places, facts, plan) {
+            let file = &marked.files[file];
+            let bytes = file.bytes(self.mirror).await?;
+            let edited = edits.make(file, bytes.clone());
+            draft.diagnostics.extend(edited.diagnostics);
+            if edited.bytes != bytes {
+                draft.files.push((file.path.to_string(), edited.bytes));
             }
+            for place in edited.right {
+                plan.outcomes[place] = Outcome::UpToDate;
+            }
+            // Such a place holds what it held: nothing is agreed upon there.
+            for place in edited.refused {
+                plan.outcomes[place] = Outcome::Waiting("the editor refused the place".to_owned());
+            }
+            written.extend(edited.written);
         }
-        Ok(())
+        written.sort_unstable();
+        Ok(written)
     }
+}
+
+/// Where a place of the facts comes from.
+#[derive(Debug, Clone, Copy)]
+enum Whence {
+    /// A marker of a file.
+    Marker { file: usize, index: usize },
+    /// A declared place of a file.
+    Declared { file: usize, index: usize },
+}
+
+/// What is to be written, by file. A declared place is edited even where it reads as right: a tag that is a number there
+/// is to be text.
+fn edits<'a>(
+    marked: &'a Marked,
+    places: &[Whence],
+    facts: &'a Facts,
+    plan: &Plan,
+) -> BTreeMap<usize, FileEdits<'a>> {
+    let mut edits: BTreeMap<usize, FileEdits<'a>> = BTreeMap::new();
+    for (place, (whence, outcome)) in places.iter().zip(&plan.outcomes).enumerate() {
+        match (*whence, outcome) {
+            (Whence::Marker { file, index }, Outcome::Write { value }) => {
+                let edit = Edit { place: index, value: value.clone() };
+                edits.entry(file).or_default().markers.push((place, edit));
+            }
+            (Whence::Declared { file, index }, Outcome::Write { .. } | Outcome::UpToDate) => {
+                let Some(choice) = facts.choice(&facts.places[place]) else { continue };
+                let declared = &marked.files[file].declared[index];
+                edits.entry(file).or_default().declared.push((place, declared, &choice.image));
+            }
+            _ => {}
+        }
+    }
+    edits
 }
 
 /// Message, changes and images of what was written.
@@ -276,15 +316,6 @@ fn diagnostics(target: &Target, marked: &Marked) -> Vec<String> {
         }
     }
     diagnostics
-}
-
-/// A place that the editor refused holds what it held: nothing is agreed upon there.
-fn refuse_unwritten(plan: &mut Plan, written: &[usize]) {
-    for (place, outcome) in plan.outcomes.iter_mut().enumerate() {
-        if matches!(outcome, Outcome::Write { .. }) && !written.contains(&place) {
-            *outcome = Outcome::Waiting("the editor refused the place".to_owned());
-        }
-    }
 }
 
 /// What Flux's templates see of a change (image-automation-controller 1.2: files relative to `update.path`, the setter

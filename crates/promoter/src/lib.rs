@@ -11,6 +11,7 @@ mod board;
 mod choices;
 mod commit_text;
 mod draft;
+mod file_edit;
 mod images;
 mod known;
 mod landing;
@@ -27,6 +28,7 @@ mod settle;
 mod sightings;
 #[cfg(test)]
 mod testing;
+mod wanted;
 mod work;
 
 use std::path::PathBuf;

@@ -45,6 +45,15 @@ impl load::Semantics for Anything {
     fn message_template(&self, _: &str) -> Result<(), String> {
         Ok(())
     }
+    fn key_path(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+    fn document_selector(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+    fn path_pattern(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The resources of these documents, which must be free of mistakes.

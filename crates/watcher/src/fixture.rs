@@ -88,6 +88,8 @@ pub(crate) fn automation(name: &str, source: &str) -> ImageUpdateAutomation {
         message_values: BTreeMap::new(),
         interval: Duration::from_mins(30),
         policy_selector: None,
+        edits: Vec::new(),
+        templates: Vec::new(),
         update_path: String::new(),
         suspend: false,
     }

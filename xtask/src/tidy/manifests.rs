@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+/// Packages outside the workspace, which state their versions themselves.
+const OUTSIDE: [&str; 2] = ["bench", "fuzz"];
+
 /// Checks the root manifest and every member's.
 pub(crate) fn check(files: &[PathBuf], read: impl Fn(&Path) -> Result<String>) -> Result<Vec<String>> {
     let root = read(Path::new("Cargo.toml"))?;
     let mut problems = reasons(&root);
     let mut used = BTreeSet::new();
-    for file in files.iter().filter(|file| file.ends_with("Cargo.toml") && file.components().count() > 1) {
+    let is_member = |file: &&PathBuf| {
+        let outside = OUTSIDE.iter().any(|folder| file.starts_with(folder));
+        file.ends_with("Cargo.toml") && file.components().count() > 1 && !outside
+    };
+    for file in files.iter().filter(is_member) {
         let (names, wrong) = member(&read(file)?);
         problems.extend(
             wrong.into_iter().map(|line| format!("{}: `{line}`: say `x.workspace = true`", file.display())),

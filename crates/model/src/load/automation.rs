@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::branch::check_branch;
+use super::declared;
 use super::duration::Units;
 use super::fields::{Fields, Slot};
-use super::object::Object;
+use super::object::{EDITS, Object, TEMPLATES};
 use super::selector;
 use crate::name::ObjectKey;
 use crate::resource::ImageUpdateAutomation;
@@ -22,6 +23,8 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImageUpdateAutomation> {
     let interval = spec.required("interval").and_then(|slot| slot.duration(Units::WithHours));
     let policy_selector = spec.slot("policySelector").map(|slot| selector::decode(&slot));
     let update_path = spec.slot("update").and_then(|slot| update(&slot)).unwrap_or_default();
+    let edits = object.annotation(EDITS).map(|slot| declared::edits(slot, object, &update_path));
+    let templates = object.annotation(TEMPLATES).map(|slot| declared::templates(slot, object.semantics));
     let suspend = spec.flag("suspend");
     let git = git?;
     Some(ImageUpdateAutomation {
@@ -36,6 +39,8 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImageUpdateAutomation> {
         interval: interval?,
         policy_selector: policy_selector.flatten(),
         update_path,
+        edits: edits.unwrap_or_default(),
+        templates: templates.unwrap_or_default(),
         suspend,
     })
 }

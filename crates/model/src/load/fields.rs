@@ -263,6 +263,16 @@ impl<'n> Slot<'n> {
         is_null(self.node)
     }
 
+    /// The line that is reported.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The node that this one's text is when it is read as YAML.
+    pub(super) fn within<'m>(&'m self, node: &'m Node) -> Slot<'m> {
+        Slot { node, path: self.path.clone(), line: node.line, sink: self.sink }
+    }
+
     /// Where the field is written.
     pub(super) fn origin(&self) -> Origin {
         Origin { file: Arc::clone(&self.sink.file), line: self.line }

@@ -11,6 +11,7 @@ mod assemble;
 mod automation;
 mod branch;
 mod cross_check;
+mod declared;
 mod duration;
 mod fields;
 mod git_repository;
@@ -57,4 +58,10 @@ pub trait Semantics: Send + Sync {
     fn exclusion(&self, pattern: &str) -> Result<(), String>;
     /// `spec.git.commit.messageTemplate`
     fn message_template(&self, template: &str) -> Result<(), String>;
+    /// The `key` of an edit in the annotation `windlass.dev/edits`
+    fn key_path(&self, path: &str) -> Result<(), String>;
+    /// The `document` of an edit in the annotation `windlass.dev/edits`
+    fn document_selector(&self, selector: &str) -> Result<(), String>;
+    /// An item of the annotation `windlass.dev/templates`
+    fn path_pattern(&self, pattern: &str) -> Result<(), String>;
 }

@@ -59,6 +59,21 @@ impl Node {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
 
+    /// Gives this node and all below it other lines.
+    pub(super) fn move_lines(&mut self, to: &impl Fn(usize) -> usize) {
+        self.line = to(self.line);
+        match &mut self.value {
+            Value::Scalar { .. } => {}
+            Value::Seq(items) => items.iter_mut().for_each(|item| item.move_lines(to)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.line = to(entry.line);
+                    entry.value.move_lines(to);
+                }
+            }
+        }
+    }
+
     /// A scalar's text, whatever its type.
     pub(super) fn scalar(&self) -> Option<&str> {
         if let Value::Scalar { text, .. } = &self.value { Some(text) } else { None }

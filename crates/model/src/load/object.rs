@@ -23,6 +23,10 @@ pub(super) const REGISTRY_AUTH_HOSTS: &str = "windlass.dev/registry-auth-hosts";
 pub(super) const ORDER: &str = "windlass.dev/order";
 /// Whether an ImagePolicy's places keep the variant that they have.
 pub(super) const VARIANT_LOCK: &str = "windlass.dev/variant-lock";
+/// Places without a marker that an ImageUpdateAutomation writes to.
+pub(super) const EDITS: &str = "windlass.dev/edits";
+/// Files that an ImageUpdateAutomation reads as Helm templates.
+pub(super) const TEMPLATES: &str = "windlass.dev/templates";
 /// Other namespaces whose automations may write to a GitRepository.
 pub(super) const ACCESS_FROM: &str = "windlass.dev/access-from";
 /// A Secret's keys that come from environment variables.
@@ -161,6 +165,7 @@ fn check_annotations(kind: Kind, annotations: &[(&str, Slot<'_>)]) {
     let known: &[&str] = match kind {
         Kind::ImageRepository => &[REGISTRY_HOSTS, REGISTRY_AUTH_HOSTS],
         Kind::ImagePolicy => &[ORDER, VARIANT_LOCK],
+        Kind::ImageUpdateAutomation => &[EDITS, TEMPLATES],
         Kind::GitRepository => &[ACCESS_FROM],
         Kind::Secret => &[FROM_ENV, FROM_FILE],
         _ => &[],

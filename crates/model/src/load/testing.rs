@@ -40,6 +40,22 @@ impl Semantics for TestSemantics {
         let balanced = template.matches("{{").count() == template.matches("}}").count();
         if balanced { Ok(()) } else { Err("the template has an unclosed action".to_owned()) }
     }
+
+    fn key_path(&self, path: &str) -> Result<(), String> {
+        if path.matches('[').count() == path.matches(']').count() {
+            Ok(())
+        } else {
+            Err("has a bracket without its other half".to_owned())
+        }
+    }
+
+    fn document_selector(&self, selector: &str) -> Result<(), String> {
+        if selector.is_empty() { Err("names no document".to_owned()) } else { Ok(()) }
+    }
+
+    fn path_pattern(&self, pattern: &str) -> Result<(), String> {
+        if pattern.contains('[') { Err("is not a pattern of paths".to_owned()) } else { Ok(()) }
+    }
 }
 
 pub(super) fn read_text(path: &str, text: &str) -> SourceFile {

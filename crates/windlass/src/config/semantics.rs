@@ -1,6 +1,8 @@
-//! Checks whose grammar `windlass-policy` owns, lent to the loader, so that a wrong constraint, expression or template
+//! Checks whose grammar `windlass-policy` and `windlass-manifest` own, lent to the loader, so that a wrong constraint, expression or template
 //! is told at its exact field and line.
 
+use windlass_manifest::glob::Glob;
+use windlass_manifest::path::{DocumentSelector, KeyPath};
 use windlass_model::load::Semantics;
 use windlass_policy::calver::CalendarFormat;
 use windlass_policy::constraint::Constraint;
@@ -41,6 +43,18 @@ impl Semantics for PolicySemantics {
     fn message_template(&self, template: &str) -> Result<(), String> {
         Template::parse(template).map(drop).map_err(|error| format!("is not a valid template: {error}"))
     }
+
+    fn key_path(&self, path: &str) -> Result<(), String> {
+        path.parse::<KeyPath>().map(drop).map_err(|error| error.to_string())
+    }
+
+    fn document_selector(&self, selector: &str) -> Result<(), String> {
+        selector.parse::<DocumentSelector>().map(drop).map_err(|error| error.to_string())
+    }
+
+    fn path_pattern(&self, pattern: &str) -> Result<(), String> {
+        pattern.parse::<Glob>().map(drop).map_err(|error| error.to_string())
+    }
 }
 
 #[cfg(test)]
@@ -61,5 +75,11 @@ mod tests {
         assert!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts1").is_err());
         assert_eq!(semantics.message_template("Update {{ .AutomationObject }}"), Ok(()));
         assert!(semantics.message_template("{{ .AutomationObject").is_err());
+        assert_eq!(semantics.key_path("spec.containers[name=app].image"), Ok(()));
+        assert!(semantics.key_path("spec.[").is_err());
+        assert_eq!(semantics.document_selector("Job/web"), Ok(()));
+        assert!(semantics.document_selector("/").is_err());
+        assert_eq!(semantics.path_pattern("charts/*/templates/**"), Ok(()));
+        assert!(semantics.path_pattern("a[b]").is_err());
     }
 }
