@@ -1,7 +1,8 @@
 //! Any scalar by its path: `spec.template.spec.containers[name=app].image`.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
+use std::str::{CharIndices, FromStr};
 
 use windlass_model::place::{ObjectIdentifier, Part};
 
@@ -60,9 +61,20 @@ impl Step {
         match self {
             Step::Key(key) => frames::push_key(path, Some(key)),
             Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
-            Step::Item { key, value } => path.extend(["[", key, "=", value, "]"]),
+            Step::Item { key, value } => {
+                let (key, value) = (shown_word(key, &['=', '[', ']']), shown_word(value, &['[', ']']));
+                path.extend(["[", &key, "=", &value, "]"]);
+            }
         }
     }
+}
+
+/// A word as the reader takes it: in quotes where it would not be read whole without them.
+fn shown_word<'w>(word: &'w str, ends: &[char]) -> Cow<'w, str> {
+    let plain = !word.is_empty()
+        && !word.starts_with(['"', '\''])
+        && !word.contains(|c: char| c.is_control() || ends.contains(&c));
+    if plain { Cow::Borrowed(word) } else { Cow::Owned(format!("{word:?}")) }
 }
 
 /// A text that is not a path.
@@ -140,7 +152,8 @@ impl<'p> Reader<'p> {
         Ok(word.to_owned())
     }
 
-    /// The rest of a quoted word; a backslash takes the character after it as it is.
+    /// The rest of a quoted word. A backslash takes the character after it as it is, except that double quotes know the
+    /// escapes in which a path is shown: `\n`, `\r`, `\t`, `\0` and `\u{200b}`.
     fn quoted(&mut self, quote: char) -> Result<String, &'static str> {
         let mut word = String::new();
         let mut chars = self.rest.char_indices();
@@ -150,7 +163,17 @@ impl<'p> Reader<'p> {
                     self.take(at + 1);
                     return Ok(word);
                 }
-                '\\' => word.push(chars.next().ok_or("the quote is not closed")?.1),
+                '\\' => {
+                    let escaped = chars.next().ok_or("the quote is not closed")?.1;
+                    word.push(match escaped {
+                        'n' if quote == '"' => '\n',
+                        'r' if quote == '"' => '\r',
+                        't' if quote == '"' => '\t',
+                        '0' if quote == '"' => '\0',
+                        'u' if quote == '"' => code_point(&mut chars)?,
+                        escaped => escaped,
+                    });
+                }
                 c => word.push(c),
             }
         }
@@ -168,6 +191,16 @@ impl<'p> Reader<'p> {
         self.rest = rest;
         taken
     }
+}
+
+/// The character of `{200b}`.
+fn code_point(chars: &mut CharIndices<'_>) -> Result<char, &'static str> {
+    const WRONG: &str = "`\\u` is followed by a character's number, as `\\u{200b}`";
+    let text = chars.as_str();
+    let digits = text.strip_prefix('{').and_then(|text| Some(text.split_once('}')?.0)).ok_or(WRONG)?;
+    let character = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).ok_or(WRONG)?;
+    chars.nth(digits.chars().count() + 1);
+    Ok(character)
 }
 
 /// Which document of a file is meant: its position, from 0, or the object that it is.

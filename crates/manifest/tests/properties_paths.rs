@@ -667,6 +667,11 @@ fn paths_are_read_and_shown() {
         ("a['n']['it\\'s']", "a.n[\"it's\"]"),
         ("a[image='x:1']", "a[image=x:1]"),
         ("example.com/a", "example[\"com/a\"]"),
+        ("a['\n\u{200b}\\\\']", "a[\"\\n\\u{200b}\\\\\"]"),
+        ("a['\\n']", "a.n"),
+        ("a[k=\"x]\"]", "a[k=\"x]\"]"),
+        ("a['k=']", "a[\"k=\"]"),
+        ("a['k='=v=w]", "a[\"k=\"=v=w]"),
     ] {
         assert_eq!(text.parse::<KeyPath>().unwrap().to_string(), shown, "{text}");
         assert_eq!(shown.parse::<KeyPath>().unwrap(), text.parse().unwrap(), "{text}");
@@ -685,6 +690,8 @@ fn paths_are_read_and_shown() {
         "a[\"x]",
         "a[0]b",
         "a['x'y]",
+        "a[\"\\u{d800}\"]",
+        "a[\"\\u200b\"]",
         &"a.".repeat(4_000),
     ] {
         assert!(text.parse::<KeyPath>().is_err(), "{text}");
