@@ -14,6 +14,7 @@ struct Sample {
 }
 
 /// How a person, or a tool, might have written the same manifest.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     crlf: bool,
@@ -21,15 +22,25 @@ struct Layout {
     quotes: &'static str,
     comments: bool,
     separator: bool,
+    /// A byte order mark before the file, and a tab before each marker.
+    odd: bool,
 }
 
 fn layouts() -> Vec<Layout> {
     let mut layouts = Vec::new();
     for indent in [2, 3, 4] {
         for quotes in ["", "'", "\""] {
-            for bits in 0..8 {
+            // The odd ones do not depend on the indentation.
+            for bits in 0..if indent == 2 { 16 } else { 8 } {
                 let bit = |position: u8| bits >> position & 1 == 1;
-                layouts.push(Layout { crlf: bit(0), indent, quotes, comments: bit(1), separator: bit(2) });
+                layouts.push(Layout {
+                    crlf: bit(0),
+                    indent,
+                    quotes,
+                    comments: bit(1),
+                    separator: bit(2),
+                    odd: bit(3),
+                });
             }
         }
     }
@@ -41,6 +52,9 @@ fn write(template: &str, layout: Layout) -> String {
     let mut out = String::new();
     // In a block scalar, a remark would be text.
     let remarks = layout.comments && !template.contains("|\n");
+    if layout.odd {
+        out.push('\u{feff}');
+    }
     if layout.separator {
         out.push_str("---\n");
     }
@@ -52,7 +66,8 @@ fn write(template: &str, layout: Layout) -> String {
         let (dash, rest) = line.strip_prefix("- ").map_or(("", line), |rest| ("-", rest));
         out.push_str(dash);
         out.push_str(&" ".repeat(dash.len() * (layout.indent - 1)));
-        out.push_str(&mark(rest, layout.quotes));
+        let marked = mark(rest, layout.quotes);
+        out.push_str(&if layout.odd { marked.replace(" # {", "\t# {") } else { marked });
         out.push('\n');
         if remarks && number.is_multiple_of(3) {
             out.push_str("      # a remark: \"not\" data\n\n");
@@ -142,7 +157,7 @@ fn manifests_of_the_usual_kinds_are_edited_in_place() {
 #[test]
 fn a_tag_like_a_number_is_quoted_where_it_was_plain() {
     for (quotes, expected) in [("", "\"1.20\""), ("'", "'1.20'"), ("\"", "\"1.20\"")] {
-        let layout = Layout { crlf: false, indent: 2, quotes, comments: false, separator: false };
+        let layout = Layout { crlf: false, indent: 2, quotes, comments: false, separator: false, odd: false };
         let old = write("kind: X\nspec:\n  tag: TAG\n", layout);
         let edits = [Edit { place: 0, value: "1.20".into() }];
         let new = apply(old.as_bytes(), &scan(old.as_bytes()), &edits).unwrap();
@@ -151,6 +166,32 @@ fn a_tag_like_a_number_is_quoted_where_it_was_plain() {
 }
 
 const SAMPLES: &[Sample] = &[
+    Sample {
+        text: r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shared, namespace: shop, annotations: {"a/b": 'c, d', note: "x # y"}}
+spec:
+  template:
+    spec:
+      volumes: &volumes [{name: data, emptyDir: {}}]
+      initContainers:
+        - name: migrate
+          image: &image IMAGE
+          resources: &small {requests: {cpu: 100m}}
+        - {name: wait, args: [":8080", "-x"], image: other}
+      containers:
+        - name: web
+          image: *image
+          resources: *small
+        - name: proxy
+          env: []
+          image: IMAGE
+"#,
+        places: &[
+            ("Deployment", "shared", "spec.template.spec.initContainers[0].image"),
+            ("Deployment", "shared", "spec.template.spec.containers[1].image"),
+        ],
+    },
     Sample {
         text: r#"apiVersion: apps/v1
 kind: Deployment

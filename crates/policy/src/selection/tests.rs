@@ -282,6 +282,12 @@ proptest! {
                 order.sort();
                 prop_assert!(order.windows(2).all(|pair| pair[0] < pair[1]), "no two tags are equal");
                 prop_assert_eq!(order.len(), ranked.len());
+                if let Some(pattern) = selector.pattern() {
+                    let pattern = GoRegex::compile(pattern).unwrap();
+                    for tag in &ranked {
+                        prop_assert!(pattern.is_match(tag), "the filter drops {}", tag);
+                    }
+                }
                 if let Some(locked) = selector.locked_variant() {
                     for tag in ranked {
                         let variant = selector.variant_of(tag);
