@@ -13,12 +13,12 @@ use windlass_testkit::locate::{
 
 use crate::run::{Shown, captured, shown};
 use crate::setup::{self, Tools};
-use crate::{root, tidy};
+use crate::{fuzz, root, tidy};
 
 /// What to leave out.
 #[derive(Args)]
 pub(crate) struct Checks {
-    /// Leave out the dependency policy and the documentation
+    /// Leave out the dependency policy, the documentation and the fuzz targets
     #[arg(long)]
     fast: bool,
 }
@@ -28,6 +28,8 @@ pub(crate) fn run(checks: &Checks) -> Result<()> {
     let root = root()?;
     let tools = phase("setup", "cargo xtask setup", setup::everything)?;
     cargo_phase("format", cargo(&root, &["fmt", "--all", "--check"]))?;
+    let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
+    cargo_phase("format of the fuzz targets", cargo(&root, &fuzz))?;
     phase("tidy", "cargo xtask tidy", tidy::run)?;
     let lint = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     cargo_phase("lints", cargo(&root, &lint))?;
@@ -36,6 +38,7 @@ pub(crate) fn run(checks: &Checks) -> Result<()> {
         let mut documentation = cargo(&root, &["doc", "--quiet", "--locked", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
         cargo_phase("documentation", documentation)?;
+        phase("fuzz", "cargo xtask fuzz --seconds 6", fuzz::briefly)?;
     }
     // The integration tests run the program itself, which `cargo test` does not build for them.
     cargo_phase("build", cargo(&root, &["build", "--quiet", "--locked", "--package", "windlass"]))?;

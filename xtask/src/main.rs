@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod checks;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod tidy;
@@ -31,6 +32,8 @@ enum Command {
     Test(checks::Checks),
     /// Measure speed and memory beside their targets and beside a bare `git push`
     Bench(bench::Bench),
+    /// Run the fuzz targets: random inputs for the parsers and the editor
+    Fuzz(fuzz::Fuzz),
     /// Check the crate graph, purity, file sizes, manifests and links
     Tidy,
 }
@@ -51,6 +54,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Demo(demo) => demo::run(demo),
         Command::Test(checks) => checks::run(checks),
         Command::Bench(bench) => bench::run(bench),
+        Command::Fuzz(fuzz) => fuzz::run(fuzz),
         Command::Tidy => tidy::run(),
     }
 }

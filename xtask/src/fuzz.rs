@@ -1,0 +1,202 @@
+//! `cargo xtask fuzz`: inputs by the million for the parsers and the editor. The targets are in `fuzz/`, a workspace of
+//! its own, since everything in it is built with the fuzzer's instrumentation.
+//!
+//! libFuzzer needs no more of the compiler than LLVM's coverage pass, which stable Rust takes as a flag; a sanitizer
+//! would find little in code without `unsafe`, and needs a nightly toolchain.
+
+mod seeds;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use windlass_testkit::locate::target_folder;
+
+use crate::root;
+use crate::run::{captured, shown};
+use seeds::Seeds;
+
+/// What rustc is given for libFuzzer to see which code an input reaches, and what is compared in it.
+const INSTRUMENTATION: [&str; 6] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "--cfg=fuzzing",
+];
+/// One input that takes longer is a finding. All of them take milliseconds; a busy machine may take a hundred times as
+/// long.
+const LONGEST_RUN: u64 = 30;
+/// More memory than any input of a few kilobytes may take.
+const MEMORY_MB: u32 = 2048;
+/// The time for each target in `cargo xtask test`.
+const SECONDS_IN_TEST: u64 = 6;
+
+/// What to fuzz, and for how long.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask fuzz                               Every target for a minute
+  cargo xtask fuzz markers paths --seconds 3600
+  cargo xtask fuzz markers --input FILE          One input again: to reproduce a finding
+
+What was found to be interesting is kept in the target folder (fuzz/corpus) for the next run.
+Put the input of a finding that was fixed into fuzz/seeds/TARGET.")]
+pub(crate) struct Fuzz {
+    /// constraint, filter, markers, paths, pktline, report, sideband, template, version; all without one
+    #[arg(value_name = "TARGET", value_parser = Target::parse)]
+    targets: Vec<Target>,
+    /// How long each target runs
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// Run this input alone
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+/// A program of `fuzz/`.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    name: &'static str,
+    /// Which tests' data it starts from, beside `fuzz/seeds`.
+    seeds: Seeds,
+    /// Longest input in bytes.
+    longest: u32,
+}
+
+const TARGETS: [Target; 9] = [
+    Target { name: "constraint", seeds: Seeds::Constraints, longest: 256 },
+    Target { name: "filter", seeds: Seeds::Filters, longest: 512 },
+    Target { name: "markers", seeds: Seeds::Markers, longest: 2048 },
+    Target { name: "paths", seeds: Seeds::Paths, longest: 2048 },
+    Target { name: "pktline", seeds: Seeds::Own, longest: 1024 },
+    Target { name: "report", seeds: Seeds::Own, longest: 1024 },
+    Target { name: "sideband", seeds: Seeds::Own, longest: 1024 },
+    Target { name: "template", seeds: Seeds::Templates, longest: 1024 },
+    Target { name: "version", seeds: Seeds::Versions, longest: 128 },
+];
+
+impl Target {
+    fn parse(name: &str) -> Result<Self, String> {
+        let names = || TARGETS.map(|target| target.name).join(", ");
+        let known = TARGETS.into_iter().find(|target| target.name == name);
+        known.ok_or_else(|| format!("there is no such target; there are {}", names()))
+    }
+}
+
+/// Runs the targets that are named, or all.
+pub(crate) fn run(fuzz: &Fuzz) -> Result<()> {
+    let targets = if fuzz.targets.is_empty() { TARGETS.to_vec() } else { fuzz.targets.clone() };
+    let root = root()?;
+    if let Some(input) = &fuzz.input {
+        let [target] = targets[..] else { bail!("--input goes with one target") };
+        let input = fs::canonicalize(input).with_context(|| format!("--input {}", input.display()))?;
+        return shown(Command::new(build(&root)?.join(target.name)).arg(input));
+    }
+    all(&root, &targets, fuzz.seconds)
+}
+
+/// The short run of every target.
+pub(crate) fn briefly() -> Result<()> {
+    all(&root()?, &TARGETS, SECONDS_IN_TEST)
+}
+
+fn all(root: &Path, targets: &[Target], seconds: u64) -> Result<()> {
+    let programs = build(root)?;
+    for target in targets {
+        let executed = one(root, &programs, *target, seconds)?;
+        eprintln!("fuzz {:<10} {executed:>9} inputs in {seconds} s", target.name);
+    }
+    Ok(())
+}
+
+/// Builds every target and gives the folder of the programs. With a target triple, cargo builds build scripts and
+/// procedural macros without the flags.
+fn build(root: &Path) -> Result<PathBuf> {
+    let host = captured(Command::new("rustc").args(["--print", "host-tuple"]))?;
+    let (host, folder) = (host.trim(), target_folder()?.join("fuzz"));
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--quiet", "--locked", "--release", "--bins", "--target", host, "--manifest-path"])
+        .arg(root.join("fuzz/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\x1f"));
+    shown(&mut command)?;
+    Ok(folder.join(host).join("release"))
+}
+
+/// Runs one target and gives the number of inputs that it tried.
+fn one(root: &Path, programs: &Path, target: Target, seconds: u64) -> Result<u64> {
+    let folder = |purpose: &str| -> Result<PathBuf> {
+        let folder = target_folder()?.join("fuzz").join(purpose).join(target.name);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        Ok(folder)
+    };
+    let (corpus, from_tests, findings) = (folder("corpus")?, folder("seeds")?, folder("findings")?);
+    target.seeds.write(root, &from_tests)?;
+    let mut command = Command::new(programs.join(target.name));
+    command
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_len={}", target.longest))
+        .arg(format!("-timeout={LONGEST_RUN}"))
+        .arg(format!("-rss_limit_mb={MEMORY_MB}"))
+        .arg(format!("-artifact_prefix={}/", findings.display()))
+        .arg("-print_final_stats=1")
+        .args([&corpus, &from_tests]);
+    let own = root.join("fuzz/seeds").join(target.name);
+    if own.is_dir() {
+        command.arg(own);
+    }
+    let dictionary = root.join("fuzz/dictionaries").join(target.name);
+    if dictionary.is_file() {
+        command.arg(format!("-dict={}", dictionary.display()));
+    }
+    let started = SystemTime::now();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting the fuzz target {}", target.name))?;
+    if !output.status.success() {
+        bail!(finding(target.name, &output, newest(&findings, started).as_deref()));
+    }
+    executed(&output)
+}
+
+/// What went wrong, and how to see it again.
+fn finding(target: &str, output: &Output, input: Option<&Path>) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    // The panic comes before the fuzzer's own report; what it tried before that is of no interest.
+    let start = said.find("thread '").or_else(|| said.find("==")).unwrap_or_default();
+    let again = match input {
+        Some(input) => format!("cargo xtask fuzz {target} --input {}", input.display()),
+        None => format!("cargo xtask fuzz {target}"),
+    };
+    format!(
+        "the fuzz target {target} ended with {}\n{}\nReproduce it with\n    {again}\nand put the input into \
+         fuzz/seeds/{target} when it is fixed",
+        output.status,
+        said[start..].trim_end()
+    )
+}
+
+/// The finding of this run.
+fn newest(folder: &Path, started: SystemTime) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
+    let of_this_run = entries.filter(|entry| changed(entry).is_some_and(|at| at >= started));
+    of_this_run.max_by_key(changed).map(|entry| entry.path())
+}
+
+fn executed(output: &Output) -> Result<u64> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let number = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let number = number.context("the fuzzer printed no statistics")?.trim();
+    let number = number.parse().with_context(|| format!("reading `{number}`"))?;
+    ensure!(number > 0, "the fuzzer tried no input");
+    Ok(number)
+}
