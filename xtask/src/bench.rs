@@ -8,6 +8,7 @@ mod figures;
 mod fleet;
 mod hooks;
 mod memory;
+mod pure;
 mod report;
 mod stage;
 mod webhooks;
@@ -62,6 +63,8 @@ enum Measurement {
     Fleet,
     /// Many writers on one branch
     Writers,
+    /// Selection among very many tags, scanning and editing of manifests
+    Pure,
 }
 
 /// How the result is printed.
@@ -116,6 +119,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
             Measurement::Memory => memory::measure(stage).await,
             Measurement::Fleet => fleet::measure(stage).await,
             Measurement::Writers => writers::measure(stage).await,
+            Measurement::Pure => pure::measure(stage),
         };
         for table in tables.with_context(|| format!("measuring {name:?}"))? {
             show(bench.output, &table);

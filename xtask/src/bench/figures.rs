@@ -46,6 +46,7 @@ pub(crate) enum Unit {
     PerSecond,
     /// A million bytes each.
     Megabytes,
+    MegabytesPerSecond,
     Number,
 }
 
@@ -115,6 +116,7 @@ impl Unit {
             Self::Times => "×",
             Self::PerSecond => "/s",
             Self::Megabytes => "MB",
+            Self::MegabytesPerSecond => "MB/s",
             Self::Number => "",
         }
     }
@@ -123,7 +125,11 @@ impl Unit {
 fn show(value: f64, unit: Unit) -> String {
     let number = match unit {
         Unit::Times => format!("{value:.2}"),
-        Unit::Milliseconds | Unit::Megabytes if value < 1000.0 => format!("{value:.1}"),
+        // One tag takes microseconds.
+        Unit::Milliseconds if value < 0.1 => format!("{value:.4}"),
+        Unit::Milliseconds | Unit::Megabytes | Unit::MegabytesPerSecond if value < 1000.0 => {
+            format!("{value:.1}")
+        }
         _ => thousands(&format!("{value:.0}")),
     };
     format!("{number} {}", unit.symbol()).trim_end().to_owned()

@@ -1,0 +1,78 @@
+//! The pure crates: selection among very many tags, scanning and editing manifests. They are measured by examples of
+//! their own, since this program must not be built with the product; each prints its baseline beside its figures.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::figures::{Figure, Target, Unit};
+use super::report::Table;
+use super::stage::Stage;
+use crate::root;
+use crate::run::captured;
+
+/// Builds and runs both examples.
+pub(crate) fn measure(stage: &Stage) -> Result<Vec<Table>> {
+    Ok(vec![selection(stage)?, edits(stage)?])
+}
+
+fn selection(stage: &Stage) -> Result<Table> {
+    let tags = stage.size(100_000, 10_000);
+    let measured = example("windlass-policy", "select_rate", tags)?;
+    let time = |name: &str| figure(&measured, name, Unit::Milliseconds);
+    let mut table = Table::new(format!("selection: {tags} tags, a semver policy with a regex filter"));
+    table.goal("all tags", time("all")?, Target::AtMost(50.0));
+    table.row("the bare expression over the same tags", time("matching")?);
+    table.goal("one new tag beside the known ones", time("one")?, Target::AtMost(1.0));
+    Ok(table)
+}
+
+fn edits(stage: &Stage) -> Result<Table> {
+    let megabytes = stage.size(8, 2);
+    let measured = example("windlass-manifest", "edit_rate", megabytes)?;
+    let rate = |name: &str| figure(&measured, name, Unit::MegabytesPerSecond);
+    let mut table = Table::new(format!("manifests: {megabytes} MB of Deployments, one a file"));
+    table.goal("files without markers: scanned", rate("scan without markers")?, Target::AtLeast(50.0));
+    table.row("a memory search over the same bytes", rate("memory search")?);
+    table.goal("files with a marker: scanned", rate("scan with markers")?, Target::AtLeast(10.0));
+    table.goal("files with a marker: scanned, edited, proved", rate("scan and edit")?, Target::AtLeast(10.0));
+    table.row("the YAML parser alone over the same bytes", rate("parsing")?);
+    Ok(table)
+}
+
+/// Runs an example of a crate and reads its lines, each `NAME: NUMBER`.
+fn example(package: &str, name: &str, size: usize) -> Result<BTreeMap<String, f64>> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["run", "--quiet", "--locked", "--release", "--package", package, "--example", name, "--"])
+        .arg(size.to_string())
+        .current_dir(root()?);
+    read(&captured(&mut command)?)
+}
+
+fn read(printed: &str) -> Result<BTreeMap<String, f64>> {
+    let read = |line: &str| -> Result<(String, f64)> {
+        let (name, number) = line.split_once(": ").with_context(|| format!("`{line}` is no figure"))?;
+        Ok((name.to_owned(), number.parse().with_context(|| format!("reading `{line}`"))?))
+    };
+    printed.lines().map(read).collect()
+}
+
+fn figure(measured: &BTreeMap<String, f64>, name: &str, unit: Unit) -> Result<Figure> {
+    let value = *measured.get(name).with_context(|| format!("the example printed no `{name}`"))?;
+    Ok(Figure { value, unit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_an_example_are_figures() {
+        let measured = read("all: 12.5\nscan and edit: 3\n").unwrap();
+        assert!((figure(&measured, "all", Unit::Milliseconds).unwrap().value - 12.5).abs() < 1e-9);
+        assert!(figure(&measured, "edit", Unit::Number).is_err());
+        assert!(read("12.5\n").is_err());
+    }
+}
