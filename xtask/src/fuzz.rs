@@ -8,8 +8,7 @@ mod seeds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::SystemTime;
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -156,40 +155,27 @@ fn one(root: &Path, programs: &Path, target: Target, seconds: u64) -> Result<u64
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
-    let started = SystemTime::now();
     let output = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("starting the fuzz target {}", target.name))?;
     if !output.status.success() {
-        bail!(finding(target.name, &output, newest(&findings, started).as_deref()));
+        bail!(finding(target.name, output.status, &String::from_utf8_lossy(&output.stderr)));
     }
     executed(&output)
 }
 
 /// What went wrong, and how to see it again.
-fn finding(target: &str, output: &Output, input: Option<&Path>) -> String {
-    let said = String::from_utf8_lossy(&output.stderr);
+fn finding(target: &str, status: ExitStatus, said: &str) -> String {
     // The panic comes before the fuzzer's own report; what it tried before that is of no interest.
     let start = said.find("thread '").or_else(|| said.find("==")).unwrap_or_default();
-    let again = match input {
-        Some(input) => format!("cargo xtask fuzz {target} --input {}", input.display()),
-        None => format!("cargo xtask fuzz {target}"),
-    };
+    let input = said.lines().find_map(|line| Some(line.split_once("Test unit written to ")?.1));
+    let again = input.map(|input| format!(" --input {input}")).unwrap_or_default();
     format!(
-        "the fuzz target {target} ended with {}\n{}\nReproduce it with\n    {again}\nand put the input into \
-         fuzz/seeds/{target} when it is fixed",
-        output.status,
+        "the fuzz target {target} ended with {status}\n{}\nReproduce it with\n    cargo xtask fuzz {target}{again}\n\
+         and put the input into fuzz/seeds/{target} when it is fixed",
         said[start..].trim_end()
     )
-}
-
-/// The finding of this run.
-fn newest(folder: &Path, started: SystemTime) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
-    let changed = |entry: &fs::DirEntry| entry.metadata().and_then(|metadata| metadata.modified()).ok();
-    let of_this_run = entries.filter(|entry| changed(entry).is_some_and(|at| at >= started));
-    of_this_run.max_by_key(changed).map(|entry| entry.path())
 }
 
 fn executed(output: &Output) -> Result<u64> {
@@ -199,4 +185,31 @@ fn executed(output: &Output) -> Result<u64> {
     let number = number.parse().with_context(|| format!("reading `{number}`"))?;
     ensure!(number > 0, "the fuzzer tried no input");
     Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_says_how_to_see_it_again() {
+        let said = "#5 NEW\nthread 'main' panicked at x.rs:1\nartifact_prefix='f/'; Test unit written to f/crash-1\n";
+        let text = finding("markers", ExitStatus::from_raw(77 << 8), said);
+        assert!(text.contains("\nthread 'main' panicked at x.rs:1\n") && !text.contains("#5"), "{text}");
+        assert!(text.contains("cargo xtask fuzz markers --input f/crash-1\n"), "{text}");
+        assert!(finding("markers", ExitStatus::from_raw(9), "").contains("cargo xtask fuzz markers\n"));
+    }
+
+    #[test]
+    fn every_program_of_the_package_is_a_target() {
+        let targets = root().unwrap().join("fuzz/targets");
+        let mut files: Vec<_> = fs::read_dir(targets)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        assert_eq!(files, TARGETS.map(|target| target.name));
+    }
 }

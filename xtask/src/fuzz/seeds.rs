@@ -104,13 +104,13 @@ fn edits(case: &Path) -> Result<Vec<Vec<u8>>> {
 
 fn edit(line: &str, file: &[u8]) -> Vec<u8> {
     let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let (key, value) = match (kind, rest.split_once(" = ")) {
-        (_, Some((key, value))) => (key, value.to_owned()),
-        _ => {
-            let name = rest.split(' ').next().unwrap_or_default();
-            (name, format!("{name}:1.1.0"))
-        }
+    // An edit of a kustomization states its fields; here it is a whole image.
+    let of_kustomization = || {
+        let name = rest.split(' ').next().unwrap_or_default();
+        (name, format!("{name}:1.1.0"))
     };
+    let given = rest.split_once(" = ").map(|(key, value)| (key, value.to_owned()));
+    let (key, value) = given.unwrap_or_else(of_kustomization);
     let key = match key.strip_prefix('@').and_then(|key| key.split_once(' ')) {
         Some((document, path)) => format!("{path}@{document}"),
         None => key.to_owned(),
