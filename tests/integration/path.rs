@@ -7,6 +7,7 @@ mod layouts;
 mod orders;
 mod places;
 mod senders;
+mod templates;
 
 use std::collections::BTreeMap;
 

@@ -112,6 +112,12 @@ impl MarkerIndex {
                 marked.files.push(file);
             }
         }
+        for pattern in &wanted.templates {
+            if !entries.iter().any(|entry| pattern.matches(&entry.path)) {
+                let what = "is the pattern of no file at or below spec.update.path";
+                marked.diagnostics.push(format!("windlass.dev/templates: `{pattern}` {what}"));
+            }
+        }
         let is_there = |declared: &&Declared| entries.iter().any(|entry| entry.path == declared.path);
         for missing in wanted.declared.iter().filter(|declared| !is_there(declared)) {
             marked.diagnostics.push(format!("{}: is no file of the branch", missing.field()));

@@ -1,5 +1,6 @@
 //! What an ImageUpdateAutomation declares by annotations beyond its markers: edits of places without a marker, and which
-//! files are Helm templates. Both annotations hold a list in YAML; what it says is reported at its own lines.
+//! files are Helm templates. The edits are a list in YAML inside the annotation's text; what it says is reported at its own
+//! lines.
 
 use super::Semantics;
 use super::fields::Slot;
@@ -11,7 +12,6 @@ use crate::resource::{DeclaredEdit, EditKind};
 
 /// More than any automation needs; each costs a look in every round.
 const MAX_EDITS: usize = 500;
-const MAX_TEMPLATES: usize = 100;
 /// Fields of an edit.
 const EDIT: &[&str] = &["path", "type", "key", "policy", "part", "document"];
 /// Which part of the image a path takes, in the words of `windlass edit --part`.
@@ -36,12 +36,10 @@ pub(super) fn edits(slot: &Slot<'_>, object: &Object<'_>, update_path: &str) -> 
     embedded(slot, MAX_EDITS, |item| edit(item, object, update_path))
 }
 
-/// `windlass.dev/templates`: patterns of paths from the repository's root.
+/// `windlass.dev/templates`: patterns of paths from the repository's root, comma-separated. None has a comma of its own.
 pub(super) fn templates(slot: &Slot<'_>, semantics: &dyn Semantics) -> Vec<String> {
-    embedded(slot, MAX_TEMPLATES, |item| {
-        let text = item.filled_text()?;
-        item.check(semantics.path_pattern(text)).map(|()| text.to_owned())
-    })
+    let patterns = slot.text().unwrap_or_default().split(',').map(str::trim);
+    patterns.filter(|text| slot.check(semantics.path_pattern(text)).is_some()).map(str::to_owned).collect()
 }
 
 /// The items of the list that an annotation's text is.
@@ -195,8 +193,7 @@ mod tests {
                 DeclaredEdit { path: "clusters/job.yaml".into(), policy: web(), kind: job },
             ]
         );
-        let templates =
-            automation("windlass.dev/templates", "- charts/*/templates/**\n- '*.tpl'\n").templates;
+        let templates = automation("windlass.dev/templates", "charts/*/templates/**, *.tpl").templates;
         assert_eq!(templates, ["charts/*/templates/**", "*.tpl"]);
     }
 
@@ -225,7 +222,9 @@ mod tests {
                 super::super::testing::problems(&document)
             );
         }
-        let templates = with("windlass.dev/templates", "- 'a['\n");
-        assert!(found(&templates, 8, "metadata.annotations.windlass.dev/templates[0]", "pattern"));
+        let templates = with("windlass.dev/templates", "a[b], x/**, c[d]\n");
+        for wrong in ["`a[b]` is not", "`c[d]` is not"] {
+            assert!(found(&templates, 7, "metadata.annotations.windlass.dev/templates", wrong), "{wrong}");
+        }
     }
 }

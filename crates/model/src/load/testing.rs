@@ -54,7 +54,7 @@ impl Semantics for TestSemantics {
     }
 
     fn path_pattern(&self, pattern: &str) -> Result<(), String> {
-        if pattern.contains('[') { Err("is not a pattern of paths".to_owned()) } else { Ok(()) }
+        if pattern.contains('[') { Err(format!("`{pattern}` is not a pattern of paths")) } else { Ok(()) }
     }
 }
 
