@@ -144,10 +144,10 @@ mod tests {
 
     /// An automation with this annotation, whose text begins on line 8.
     fn with(annotation: &str, text: &str) -> String {
-        let text: String = text.lines().map(|line| format!("      {line}\n")).collect();
+        let text = text.lines().map(|line| format!("      {line}")).collect::<Vec<_>>().join("\n");
         format!(
             "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata:\n  name: app\n  \
-             namespace: apps\n  annotations:\n    {annotation}: |\n{text}spec:\n  sourceRef: {{kind: GitRepository, \
+             namespace: apps\n  annotations:\n    {annotation}: |\n{text}\nspec:\n  sourceRef: {{kind: GitRepository, \
              name: fleet}}\n  interval: 30m\n  git: {{commit: {{author: {{email: a@b.c}}}}}}\n  \
              update: {{path: clusters}}\n"
         )
