@@ -5,6 +5,7 @@
 
 mod crash;
 mod crowd;
+mod delivery;
 mod edit;
 mod garbage;
 mod hands;

@@ -69,6 +69,10 @@ pub(crate) struct ReceiveServer {
     pub(crate) side_band: bool,
     /// The server cannot complete thin packs.
     pub(crate) no_thin: bool,
+    /// All updates of a push happen, or none.
+    pub(crate) atomic: bool,
+    /// The server passes push options to its hooks.
+    pub(crate) push_options: bool,
 }
 
 impl Remote {
@@ -128,6 +132,8 @@ impl Remote {
             request: choose(&offered, &[report, "side-band-64k", "atomic"]),
             side_band: offered.has("side-band-64k"),
             no_thin: offered.has("no-thin"),
+            atomic: offered.has("atomic"),
+            push_options: offered.has("push-options"),
         });
         self.known(|known| known.receive = Some(Arc::clone(&server)));
         Ok(Learned { server, cached: false })

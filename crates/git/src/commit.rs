@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix::ObjectId;
+use gix::hash::Kind as Hash;
 use jiff::Timestamp;
 
 use crate::edit::{NewObject, NewObjects};
+use crate::error::GitError;
 use crate::id::CommitId;
+use crate::signing::Signer;
 
 /// A name and an e-mail address, as a commit shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub struct Identity {
 }
 
 /// Everything of a commit but its tree and parent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CommitText {
     /// Who made the change.
     pub author: Identity,
@@ -29,6 +32,8 @@ pub struct CommitText {
     pub time: Timestamp,
     /// Subject, body and trailers. A final newline is added where it is missing.
     pub message: String,
+    /// Who signs it; `None` leaves it unsigned.
+    pub signer: Option<Signer>,
 }
 
 /// What a commit cannot hold.
@@ -126,9 +131,17 @@ impl Prepared {
 pub(crate) type PendingObjects<'a> = BTreeMap<&'a ObjectId, &'a NewObject>;
 
 impl CommitText {
-    /// The commit object's content (gitformat: header lines, an empty line, the message). A signature would be made
-    /// over exactly these bytes.
-    pub(crate) fn encode(&self, tree: ObjectId, parent: ObjectId) -> Result<Vec<u8>, CommitTextError> {
+    /// The commit object's content, signed where there is a signer.
+    pub(crate) fn object(&self, tree: ObjectId, parent: ObjectId) -> Result<Vec<u8>, GitError> {
+        let content = self.encode(tree, parent)?;
+        let Some(signer) = &self.signer else { return Ok(content) };
+        let signature = signer.sign(&content, self.time)?;
+        Ok(with_signature(&content, &signature, tree.kind()))
+    }
+
+    /// The content without a signature (gitformat: header lines, an empty line, the message). A signature is made over
+    /// exactly these bytes.
+    fn encode(&self, tree: ObjectId, parent: ObjectId) -> Result<Vec<u8>, CommitTextError> {
         if self.message.contains('\0') {
             return Err(CommitTextError::Nul);
         }
@@ -154,6 +167,20 @@ impl CommitText {
     }
 }
 
+/// Adds the signature as the last header, its lines folded (gitformat-signature, "Commit Signatures").
+fn with_signature(content: &[u8], signature: &str, hash: Hash) -> Vec<u8> {
+    let header = match hash {
+        Hash::Sha1 => "gpgsig",
+        _ => "gpgsig-sha256",
+    };
+    let end = content.windows(2).position(|two| two == b"\n\n").expect("`encode` ends the header so") + 1;
+    let folded = signature.trim_end().replace("\r\n", "\n").replace('\n', "\n ");
+    let mut signed = content[..end].to_vec();
+    signed.extend_from_slice(format!("{header} {folded}\n").as_bytes());
+    signed.extend_from_slice(&content[end..]);
+    signed
+}
+
 /// Git's rule for names and addresses (`ident.c`): no `<`, `>`, newline or other control character inside, and no white
 /// space or stray punctuation around.
 fn strip(text: &str) -> String {
@@ -164,7 +191,6 @@ fn strip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gix::hash::Kind as Hash;
     use proptest::prelude::*;
 
     use super::*;
@@ -172,7 +198,7 @@ mod tests {
     fn text(name: &str, message: &str) -> CommitText {
         let author = Identity { name: name.to_owned(), email: "bot@example.com".to_owned() };
         let time = Timestamp::from_second(1_700_000_000).unwrap();
-        CommitText { committer: author.clone(), author, time, message: message.to_owned() }
+        CommitText { committer: author.clone(), author, time, message: message.to_owned(), signer: None }
     }
 
     #[test]
@@ -186,6 +212,17 @@ mod tests {
                         committer The Bot <bot@example.com> 1700000000 +0000\n\n\
                         Update app\n\nWindlass-Event: x\n";
         assert_eq!(String::from_utf8(content).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_signature_is_the_last_header_with_folded_lines() {
+        let tree = ObjectId::empty_tree(Hash::Sha1);
+        let content = text("Bot", "Update\n\nBody").encode(tree, tree).unwrap();
+        let header =
+            |hash| String::from_utf8(with_signature(&content, "-----A\n\nb\r\n-----Z\n", hash)).unwrap();
+        let signed = header(Hash::Sha1);
+        assert!(signed.contains(" +0000\ngpgsig -----A\n \n b\n -----Z\n\nUpdate\n\nBody\n"), "{signed}");
+        assert!(header(Hash::Sha256).contains("\ngpgsig-sha256 -----A\n"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::commit::CommitTextError;
 use crate::edit::EditError;
 use crate::generation::LayoutError;
 use crate::http::RemoteError;
+use crate::signing::SigningError;
 use crate::store::StoreError;
 
 /// Any failure of a Git operation. No text of it contains a credential.
@@ -27,6 +28,9 @@ pub enum GitError {
     /// An author, committer or message that a commit cannot hold.
     #[error(transparent)]
     CommitText(#[from] CommitTextError),
+    /// The commit's signature could not be made.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// Not a branch name (git-check-ref-format).
     #[error("`{0}` is not a valid branch name")]
     Branch(String),
@@ -38,6 +42,20 @@ pub enum GitError {
         /// `PushRequest::expected_old`
         expected: String,
     },
+    /// Not a ref that a commit may be pushed to beside its branch.
+    #[error(
+        "`{0}` cannot be pushed to beside the branch: name another ref below refs/heads/, or one below refs/for/"
+    )]
+    Destination(String),
+    /// The ref has commits that the pushed one does not build on; only the push branch is ever overwritten.
+    #[error("{0} has commits that the branch does not have, and is not overwritten: merge or delete it")]
+    NotFastForward(String),
+    /// Push options are configured for a server that does not take them.
+    #[error(
+        "the Git server takes no push options, and some are configured: remove them, or let it take them \
+         (receive.advertisePushOptions)"
+    )]
+    NoPushOptions,
     /// The server sent a pack, yet the commit is not in it.
     #[error("the Git server did not send commit {0}")]
     NotSent(String),
@@ -112,9 +130,12 @@ impl GitError {
             Self::Remote(error) => remote_kind(error),
             Self::Store(error) => store_kind(error),
             Self::Layout(_) => ErrorKind::Storage,
-            Self::Edit(_) | Self::CommitText(_) | Self::Branch(_) | Self::NotOnTip { .. } => {
-                ErrorKind::Request
-            }
+            Self::Edit(_)
+            | Self::CommitText(_)
+            | Self::Signing(_)
+            | Self::Branch(_)
+            | Self::NotOnTip { .. } => ErrorKind::Request,
+            Self::Destination(_) | Self::NotFastForward(_) | Self::NoPushOptions => ErrorKind::Config,
             Self::NotSent(_) | Self::Task(_) => ErrorKind::Protocol,
         }
     }

@@ -23,6 +23,7 @@ mod push;
 mod remote;
 mod report;
 mod sideband;
+mod signing;
 mod store;
 mod tree;
 
@@ -32,7 +33,8 @@ pub use error::{ErrorKind, GitError, Retry};
 pub use generation::LayoutError;
 pub use http::RemoteError;
 pub use id::{BlobId, CommitId, InvalidId};
-pub use mirror::{Limits, Mirror, PushOutcome, PushRequest};
+pub use mirror::{Ahead, AheadCommit, Limits, Mirror, PushOutcome, PushRequest, Refusal};
 pub use remote::{Auth, ClientPool, ConfigError, ProxyConfig, Remote, RemoteConfig};
+pub use signing::{Signer, SigningError, SigningKeyError};
 pub use store::{Blob, Cause, StoreError};
 pub use tree::FileEntry;

@@ -1,6 +1,7 @@
 //! The mirror: one repository's recent state on disk, and every operation on it. It owns the folder and the order of
 //! operations, and takes one writer at a time; what is read or written is the caller's decision.
 
+mod ahead;
 mod land;
 mod sync;
 
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
-pub use self::land::{PushOutcome, PushRequest};
+pub use self::ahead::{Ahead, AheadCommit};
+pub use self::land::{PushOutcome, PushRequest, Refusal};
 use crate::commit::{Base, CommitText, Prepared};
 use crate::edit::{NewObjects, Workbench};
 use crate::error::GitError;
@@ -213,7 +215,7 @@ fn prepare(
     if tree == root {
         return Ok(None);
     }
-    let id = bench.add(Kind::Commit, text.encode(tree, parent)?, None)?;
+    let id = bench.add(Kind::Commit, text.object(tree, parent)?, None)?;
     let added = bench.added;
     Ok(Some(Prepared::new(id, tree, added, start, chain)))
 }
@@ -261,7 +263,7 @@ mod tests {
         movable(mirror.maintain("main", id));
         movable(mirror.files(id, "", |_| true));
         movable(mirror.commit(prepared, Vec::new(), text));
-        let request = PushRequest { branch: "main", expected_old: None, tip: prepared, rewrite: false };
+        let request = PushRequest::new("main", None, prepared);
         movable(mirror.push(request));
     }
 

@@ -1,5 +1,5 @@
-//! Sending a push (gitprotocol-pack, "Pushing Data To a Server"): one POST with one command and the pack. It reports
-//! what the server said; what that means is decided by looking at the branch.
+//! Sending a push (gitprotocol-pack, "Pushing Data To a Server"): one POST with the commands, the push options and the
+//! pack. It reports what the server said; what that means is decided by looking at the branch.
 
 use gix::ObjectId;
 
@@ -13,14 +13,24 @@ use crate::sideband::Words;
 /// Largest answer that is read; hooks may print a lot, and most of it is dropped.
 const MAX_ANSWER: u64 = 16 << 20;
 
-/// The ref update.
-#[derive(Debug)]
-pub(crate) struct Command<'a> {
+/// One ref's update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
     /// In full: `refs/heads/…`.
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
     /// `None` creates the ref.
     pub(crate) old: Option<ObjectId>,
     pub(crate) new: ObjectId,
+}
+
+/// Everything of one push.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Push<'a> {
+    /// Where the server can, all of them or none; it has at least one.
+    pub(crate) commands: &'a [Command],
+    /// For the server's hooks; only for servers that offer to take them.
+    pub(crate) options: &'a [String],
+    pub(crate) pack: &'a [u8],
 }
 
 /// What the server said.
@@ -35,15 +45,9 @@ pub(crate) struct Answer {
 pub(crate) async fn send(
     remote: &Remote,
     server: &ReceiveServer,
-    command: &Command<'_>,
-    pack: &[u8],
+    push: Push<'_>,
 ) -> Result<Answer, RemoteError> {
-    let old = command.old.unwrap_or(ObjectId::null(server.hash));
-    let line = format!("{old} {} {}\0 {}", command.new, command.name, server.request);
-    let mut request = Vec::with_capacity(line.len() + pack.len() + 16);
-    pktline::write(&mut request, line.as_bytes());
-    request.extend_from_slice(pktline::FLUSH);
-    request.extend_from_slice(pack);
+    let request = encode(server, push);
     let mut body = remote.post(&server.base, Service::ReceivePack, false, request.into(), MAX_ANSWER).await?;
     let mut words = Words::default();
     let report = if server.side_band {
@@ -55,6 +59,31 @@ pub(crate) async fn send(
     // The report is whole. A connection that breaks now is not used again, and that is all.
     drop(body.end().await);
     Ok(Answer { report, words: words.into_lines() })
+}
+
+fn encode(server: &ReceiveServer, push: Push<'_>) -> Vec<u8> {
+    let mut request = Vec::with_capacity(push.pack.len() + 1024);
+    for (at, Command { name, old, new }) in push.commands.iter().enumerate() {
+        let old = old.unwrap_or(ObjectId::null(server.hash));
+        let mut line = format!("{old} {new} {name}");
+        if at == 0 {
+            line.push_str("\0 ");
+            line.push_str(&server.request);
+            if !push.options.is_empty() {
+                line.push_str(" push-options");
+            }
+        }
+        pktline::write(&mut request, line.as_bytes());
+    }
+    request.extend_from_slice(pktline::FLUSH);
+    if !push.options.is_empty() {
+        for option in push.options {
+            pktline::write(&mut request, option.as_bytes());
+        }
+        request.extend_from_slice(pktline::FLUSH);
+    }
+    request.extend_from_slice(push.pack);
+    request
 }
 
 /// With side-band, channel 1 carries the report as packets inside packets.

@@ -30,15 +30,15 @@ impl Report {
         }
     }
 
-    /// `Ok` only when the pack was unpacked and exactly this ref was accepted; else the reason.
+    /// `Ok` only when the pack was unpacked and this ref was accepted; else the reason.
     pub(crate) fn verdict(&self, name: &str) -> Result<(), String> {
         self.unpack.clone()?;
         let mut seen = false;
-        for (reported, result) in &self.refs {
+        for (_, result) in self.refs.iter().filter(|(reported, _)| reported == name) {
             result.clone()?;
-            seen |= reported == name;
+            seen = true;
         }
-        if seen { Ok(()) } else { Err("the server's report does not mention the branch".to_owned()) }
+        if seen { Ok(()) } else { Err("the server's report does not mention it".to_owned()) }
     }
 }
 
@@ -83,11 +83,9 @@ mod tests {
             (&["unpack ok\n", "ng refs/heads/main hook declined\n"], Err("hook declined")),
             (&["unpack ok\n", "ng refs/heads/main\n"], Err("no reason given")),
             (&["unpack disk\x07full\n", "ok refs/heads/main\n"], Err("diskfull")),
-            (
-                &["unpack ok\n", "ok refs/heads/other\n"],
-                Err("the server's report does not mention the branch"),
-            ),
-            (&["unpack ok\n", "ok refs/heads/main\n", "ng refs/heads/x no\n"], Err("no")),
+            (&["unpack ok\n", "ok refs/heads/other\n"], Err("the server's report does not mention it")),
+            (&["unpack ok\n", "ok refs/heads/main\n", "ng refs/heads/main no\n"], Err("no")),
+            (&["unpack ok\n", "ok refs/heads/main\n", "ng refs/heads/x no\n"], Ok(())),
         ] {
             let report = Report::parse(&wire(lines)).unwrap();
             assert_eq!(report.verdict(main), verdict.map_err(str::to_owned), "{lines:?}");

@@ -4,6 +4,7 @@
 //! of these lives above it.
 
 pub mod clock;
+pub mod git;
 pub mod image;
 pub mod load;
 pub mod message;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::git::{PushRefspec, SigningKey};
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::place::Part;
@@ -260,10 +261,16 @@ pub struct ImageUpdateAutomation {
     pub checkout_branch: Option<String>,
     /// `spec.git.push.branch`; absent means the checkout branch.
     pub push_branch: Option<String>,
+    /// `spec.git.push.refspec`: pushed in addition to the branch.
+    pub push_refspec: Option<PushRefspec>,
+    /// `spec.git.push.options`, as Git passes them on: `key=value`, or `key` alone where the value is empty.
+    pub push_options: Vec<String>,
     /// `spec.git.commit.author.name`
     pub author_name: Option<String>,
     /// `spec.git.commit.author.email`
     pub author_email: String,
+    /// `spec.git.commit.signingKey`
+    pub signing_key: Option<SigningKey>,
     /// `spec.git.commit.messageTemplate`; absent means [`DEFAULT_COMMIT_MESSAGE`].
     pub message_template: Option<String>,
     /// `spec.git.commit.messageTemplateValues`

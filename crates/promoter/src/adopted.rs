@@ -5,26 +5,38 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use windlass_model::git::SIGNING_SECRET;
 use windlass_model::resource::ImagePolicy;
 use windlass_model::{ObjectKey, ObjectRef, Spec, load};
+
+use crate::lanes;
+use crate::signing::Signers;
 
 /// A configuration with its verdicts. It reads as a [`Spec`].
 #[derive(Debug, Default)]
 pub(crate) struct Adopted {
     spec: Arc<Spec>,
     not_ready: BTreeMap<ObjectRef, String>,
+    signers: Signers,
     /// By the ImageRepository that they read: asked for with every event.
     policies: HashMap<ObjectKey, Vec<Arc<ImagePolicy>>>,
 }
 
 impl Adopted {
-    pub(crate) fn new(spec: Arc<Spec>) -> Self {
-        let not_ready = load::readiness(&spec);
+    /// Adopts `spec` in place of this configuration.
+    pub(crate) fn replaced_by(&self, spec: Arc<Spec>) -> Self {
+        let mut not_ready = load::readiness(&spec);
+        let signers = Signers::open(&spec, &self.signers);
+        for (automation, problem) in signers.problems(&spec) {
+            let reasons = not_ready.entry(lanes::object(&automation)).or_default();
+            let separator = if reasons.is_empty() { "" } else { "; " };
+            *reasons = format!("{reasons}{separator}{SIGNING_SECRET}: {problem}");
+        }
         let mut policies: HashMap<ObjectKey, Vec<Arc<ImagePolicy>>> = HashMap::new();
         for policy in spec.image_policies.values() {
             policies.entry(policy.repository.clone()).or_default().push(policy.clone());
         }
-        Self { spec, not_ready, policies }
+        Self { spec, not_ready, signers, policies }
     }
 
     /// Whether it was made of this very configuration.
@@ -35,6 +47,11 @@ impl Adopted {
     /// The policies that read an ImageRepository.
     pub(crate) fn policies_of(&self, repository: &ObjectKey) -> &[Arc<ImagePolicy>] {
         self.policies.get(repository).map_or(&[], Vec::as_slice)
+    }
+
+    /// The keys that sign commits.
+    pub(crate) fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// Why a resource cannot work, whatever the outside says.

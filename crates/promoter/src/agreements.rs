@@ -59,6 +59,12 @@ impl Agreements {
         &self.known
     }
 
+    /// Those alone that are held.
+    pub(crate) fn held_by(mut self, holds: &[Hold]) -> Self {
+        self.known.retain(|group, _| holds.iter().any(|hold| hold.group == *group));
+        self
+    }
+
     /// Takes over what was recorded.
     pub(crate) fn learn(&mut self, new: &[NewAgreement]) {
         for NewAgreement { file, policy, tag, before, rule } in new {

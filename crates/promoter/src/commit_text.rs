@@ -6,6 +6,8 @@ use windlass_model::ObjectKey;
 use windlass_model::resource::{DEFAULT_COMMIT_MESSAGE, ImageUpdateAutomation};
 use windlass_policy::template::{Change, CommitData, Template};
 
+/// The trailer that every commit of ours has.
+pub(crate) const AUTOMATION: &str = "Windlass-Automation: ";
 /// At most this many event ids are named in one commit; a commit that gathers a thousand events names a few.
 const MAX_EVENT_TRAILERS: usize = 20;
 
@@ -38,7 +40,7 @@ pub(crate) fn with_trailers(
     text.push_str("\n\n");
     let images: BTreeSet<_> = images.values().map(|image| format!("Windlass-Image: {image}\n")).collect();
     text.extend(images);
-    text.extend([format!("Windlass-Automation: {automation}\n")]);
+    text.extend([format!("{AUTOMATION}{automation}\n")]);
     text.extend(events.iter().take(MAX_EVENT_TRAILERS).map(|event| format!("Windlass-Event: {event}\n")));
     text
 }

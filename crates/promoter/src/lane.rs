@@ -19,6 +19,7 @@ use crate::board::Severity;
 use crate::lanes::{self, LaneFailure, LaneKey, Request, Standing, Target};
 use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
+use crate::rebuild::Apart;
 use crate::work::Shared;
 
 /// Races lost in a row before the work goes back to the queue, which tries again with backoff.
@@ -40,6 +41,10 @@ pub(crate) struct Lane {
     pub(crate) tip: Option<CommitId>,
     /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
     pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
+    /// Automations whose last commit is on the branch, but perhaps not on the further ref of their refspec.
+    pub(crate) behind: BTreeSet<ObjectKey>,
+    /// How the push branch stood to the checkout branch, for a pair of their tips.
+    pub(crate) apart: Option<((CommitId, CommitId), Apart)>,
     /// How long the last push took.
     pub(crate) push_time: Duration,
     /// How many images are on their way here.
@@ -94,6 +99,8 @@ impl Lane {
             unsettled: true,
             tip: None,
             agreements: BTreeMap::new(),
+            behind: BTreeSet::new(),
+            apart: None,
             push_time: FIRST_PUSH,
             approaching,
             connection: None,
@@ -132,10 +139,15 @@ impl Lane {
             Standing::Active(target) if target.lane() == self.key => Some(target),
             Standing::Active(_) | Standing::Idle => None,
         };
-        let targets: Vec<Target> = asked.iter().copied().filter_map(mine).collect();
+        let mut targets: Vec<Target> = asked.iter().copied().filter_map(mine).collect();
+        // A push has one set of options and of further refs. Within it, the order stays.
+        targets.sort_by(|a, b| a.delivery().cmp(&b.delivery()));
         let resumed = |automation: &ObjectKey| self.shared.lanes.takes_resumed(automation);
         self.agreements.retain(|automation, _| !(asked.contains(automation) && resumed(automation)));
-        let answers = self.land_all(Job { spec: &spec, targets: &targets }).await;
+        let mut answers = Answers::new();
+        for targets in targets.chunk_by(|a, b| a.delivery() == b.delivery()) {
+            answers.extend(self.land_all(Job { spec: &spec, targets }).await);
+        }
         for target in &targets {
             let automation = &target.automation.meta.key;
             if let Some(Err(failure)) = answers.get(automation) {
@@ -252,6 +264,7 @@ impl Lane {
             }
             drop(connection);
         }
+        self.apart = None;
         let config = access::git(spec, &target.source).map_err(Connect::Config)?;
         let remote =
             Remote::pooled(config, &self.shared.git_clients).map_err(|error| Connect::Git(error.into()))?;

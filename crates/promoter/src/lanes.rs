@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_model::git::DEFAULT_BRANCH;
 use windlass_model::resource::{GitRepository, ImageUpdateAutomation, Resource};
 use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef};
 
@@ -16,9 +17,6 @@ use crate::approach::Approaches;
 use crate::board::Severity;
 use crate::lane::Lane;
 use crate::work::Shared;
-
-/// Flux's branch where neither the automation nor the GitRepository names one (image-automation-controller 1.2).
-const DEFAULT_BRANCH: &str = "master";
 
 /// Every lane, and what each automation is known to have written.
 #[derive(Debug)]
@@ -82,6 +80,17 @@ pub(crate) struct Target {
     pub(crate) push: String,
 }
 
+/// How an automation's commits are pushed, beside their branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Delivery<'a> {
+    /// Where a push branch starts.
+    pub(crate) checkout: &'a str,
+    /// A further ref that gets the commits, in full.
+    pub(crate) also: Option<&'a str>,
+    /// Push options.
+    pub(crate) options: &'a [String],
+}
+
 /// What a configuration has to say of an automation.
 #[derive(Debug)]
 pub(crate) enum Standing {
@@ -107,6 +116,16 @@ impl Target {
         let checkout = checkout.map_or(DEFAULT_BRANCH, String::as_str).to_owned();
         let push = automation.push_branch.clone().unwrap_or_else(|| checkout.clone());
         Standing::Active(Self { automation: automation.clone(), source: source.clone(), checkout, push })
+    }
+
+    /// What must be equal for commits to go in one push.
+    pub(crate) fn delivery(&self) -> Delivery<'_> {
+        let refspec = self.automation.push_refspec.as_ref();
+        Delivery {
+            checkout: &self.checkout,
+            also: refspec.map(|refspec| refspec.destination.as_str()),
+            options: &self.automation.push_options,
+        }
     }
 
     /// The lane that writes it.

@@ -10,6 +10,7 @@ mod approach;
 mod board;
 mod choices;
 mod commit_text;
+mod deliver;
 mod draft;
 mod file_edit;
 mod images;
@@ -22,10 +23,12 @@ mod markers;
 mod metrics;
 mod notices;
 mod outbox;
+mod rebuild;
 mod round;
 mod rules;
 mod settle;
 mod sightings;
+mod signing;
 #[cfg(test)]
 mod testing;
 mod wanted;
@@ -50,6 +53,7 @@ use crate::lanes::Lanes;
 use crate::work::Shared;
 
 pub use crate::metrics::Metrics;
+pub use crate::signing::signing_problems;
 
 /// What a promoter is made of.
 pub struct Parts {

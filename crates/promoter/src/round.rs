@@ -3,70 +3,111 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::Instant;
-use windlass_git::{CommitId, CommitText, GitError, Identity, Mirror, Prepared, PushOutcome, PushRequest};
+use windlass_git::{CommitId, CommitText, GitError, Identity, Mirror, Prepared};
 use windlass_model::{ObjectKey, Spec};
 use windlass_store::Record;
 
+use crate::adopted::Adopted;
 use crate::agreements::{Agreements, Hold, NewAgreement};
-use crate::board::Severity;
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
 use crate::landing::{Landing, LandingCommit};
-use crate::lane::{Answers, Job, Lane, Round, all, git_failure};
+use crate::lane::{Answers, Job, Lane, Round, all};
 use crate::lanes::{self, LaneFailure, Target};
 use crate::markers::Overlay;
 use crate::metrics::PushResult;
+use crate::rebuild::Apart;
 
 /// Flux requires only the author's address; a commit needs a name too.
 const DEFAULT_AUTHOR: &str = "Windlass";
 
 /// Where the branch is.
 #[derive(Debug, Clone, Copy)]
-struct Head {
-    base: CommitId,
+pub(crate) struct Head {
+    pub(crate) base: CommitId,
     /// `None` where the push creates the branch.
-    expected: Option<CommitId>,
+    pub(crate) expected: Option<CommitId>,
+    /// What the push takes off the branch, where the branch is rebuilt.
+    pub(crate) replaces: Option<CommitId>,
+    /// The branch is behind its checkout branch, and stays so: it has commits of others.
+    pub(crate) shared: bool,
 }
 
 /// A draft that became a commit.
-struct Made {
-    automation: ObjectKey,
-    draft: Draft,
+pub(crate) struct Made {
+    pub(crate) automation: ObjectKey,
+    pub(crate) draft: Draft,
     events: BTreeSet<String>,
     prepared: Prepared,
 }
 
+/// Why there is no draft.
+enum Undrafted {
+    /// The repository could not be read.
+    Git(GitError),
+    /// The automation alone fails.
+    Failed(LaneFailure),
+}
+
+impl From<LaneFailure> for Undrafted {
+    fn from(failure: LaneFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<DraftError> for Undrafted {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Git(error) => Self::Git(error),
+            DraftError::Automation(reason) => Self::Failed(LaneFailure::lasting(reason)),
+        }
+    }
+}
+
 /// What the automations of a batch came to, before anything is pushed.
 #[derive(Default)]
-struct Drafted {
-    made: Vec<Made>,
+pub(crate) struct Drafted {
+    pub(crate) made: Vec<Made>,
     /// Automations that have nothing to write once those before them have landed: not settled before that.
-    idle: Vec<(ObjectKey, Draft)>,
-    failed: Answers,
+    pub(crate) idle: Vec<(ObjectKey, Draft)>,
+    pub(crate) failed: Answers,
+    /// Every file that `made` writes.
+    pub(crate) files: Overlay,
 }
 
 impl Lane {
     /// One try. What is not an answer for each automation makes the lane start again, or fail.
     pub(crate) async fn round_on(&mut self, job: Job<'_>, mirror: &mut Mirror) -> Result<Round, GitError> {
-        let head = match self.observe(mirror, job.targets).await? {
-            Ok(head) => head,
+        let (head, onto) = match self.observe(job, mirror).await? {
+            Ok(observed) => observed,
             Err(reason) => return Ok(Round::Refused(LaneFailure::lasting(reason))),
         };
         self.tip = head.expected;
         self.settle_intents(job.spec, mirror, head.expected).await?;
-        let Drafted { made, idle, failed: mut answers } = self.make(job, mirror, head).await?;
+        let rebuilt = match onto {
+            Some(onto) => self.rebuild(job, mirror, head, onto).await?,
+            None => None,
+        };
+        let (head, drafted) = match rebuilt {
+            Some(rebuilt) => rebuilt,
+            None => (head, self.make(job, mirror, head).await?),
+        };
+        let Drafted { made, mut idle, failed: mut answers, .. } = drafted;
         if let Some(last) = made.last() {
             let landing = self.landing(&made, mirror);
             if let Err(error) = self.shared.store.record(landing.intent(&self.lane_id())).await {
                 return Ok(Round::Settled(all(job.targets, &store_failure(&error))));
             }
-            let messages = match self.push(mirror, head, &last.prepared, &landing).await? {
-                Ok(messages) => messages,
+            let pushed = match self.push(job, mirror, head, &last.prepared, &landing).await? {
+                Ok(pushed) => pushed,
                 Err(round) => return Ok(round),
             };
-            let recorded = self.landed(job, &landing, &made, &messages).await;
-            answers.extend(made.into_iter().map(|made| (made.automation, recorded.clone())));
+            let recorded = self.landed(job, &landing, &made, &pushed.messages).await;
+            let automations = made.into_iter().map(|made| made.automation).collect();
+            answers.extend(self.everywhere(automations, &recorded.and_then(|()| pushed.complete(&self.key))));
+        } else {
+            answers.extend(self.bring_along(job, mirror, head).await?);
+            idle.retain(|(automation, _)| !answers.contains_key(automation));
         }
         for (automation, draft) in idle {
             let settled = self.up_to_date(job.spec, &automation, draft).await;
@@ -75,63 +116,21 @@ impl Lane {
         Ok(Round::Settled(answers))
     }
 
-    /// Pushes, and sees to the intent where the commits did not land. The server's words, or how the round ends.
-    async fn push(
-        &mut self,
-        mirror: &mut Mirror,
-        head: Head,
-        tip: &Prepared,
-        landing: &Landing,
-    ) -> Result<Result<Vec<String>, Round>, GitError> {
-        let branch = self.key.branch.clone();
-        let request = PushRequest { branch: &branch, expected_old: head.expected, tip, rewrite: false };
-        let started = Instant::now();
-        let outcome = mirror.push(request).await;
-        self.push_time = started.elapsed();
-        match outcome {
-            Ok(PushOutcome::Landed { messages }) => {
-                self.tip = Some(tip.id());
-                Ok(Ok(messages))
-            }
-            Ok(PushOutcome::Moved { .. }) => {
-                self.withdraw(landing).await;
-                Ok(Err(Round::Raced))
-            }
-            Ok(PushOutcome::Rejected { reason, messages }) => {
-                self.withdraw(landing).await;
-                self.shared.metrics.push(PushResult::Rejected);
-                let words =
-                    if messages.is_empty() { String::new() } else { format!(": {}", messages.join("; ")) };
-                let reason = format!("the Git server refused the push to {branch}: {reason}{words}");
-                Ok(Err(Round::Refused(LaneFailure::lasting(reason))))
-            }
-            Ok(PushOutcome::Unknown { error }) => {
-                self.unsettled = true;
-                self.shared.metrics.push(PushResult::Unknown);
-                // Whatever made it unknown, the next look at the branch tells.
-                let failure = LaneFailure { severity: Severity::Passing, ..git_failure(&error) };
-                Ok(Err(Round::Refused(failure)))
-            }
-            Err(error) => {
-                self.withdraw(landing).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Where the branch is now, with everything fetched; or why there is nothing to build on.
+    /// Where the branch is now, with everything fetched, and the checkout branch's tip where the branch is to be rebuilt
+    /// on it; or why there is nothing to build on.
     async fn observe(
-        &self,
+        &mut self,
+        job: Job<'_>,
         mirror: &mut Mirror,
-        targets: &[Target],
-    ) -> Result<Result<Head, String>, GitError> {
-        let push = self.key.branch.as_str();
-        let checkout = targets.first().map_or(push, |target| target.checkout.as_str());
-        let tips = mirror.ls_refs(&[push, checkout]).await?;
+    ) -> Result<Result<(Head, Option<CommitId>), String>, GitError> {
+        let push = self.key.branch.clone();
+        let checkout = job.targets.first().map_or(&push, |target| &target.checkout);
+        let tips = mirror.ls_refs(&[&push, checkout]).await?;
         let tip = |branch: &str| tips.get(branch).copied().flatten();
-        let head = match (tip(push), tip(checkout)) {
-            (Some(tip), _) => Head { base: tip, expected: Some(tip) },
-            (None, Some(tip)) => Head { base: tip, expected: None },
+        let start = |base, expected| Head { base, expected, replaces: None, shared: false };
+        let mut head = match (tip(&push), tip(checkout)) {
+            (Some(tip), _) => start(tip, Some(tip)),
+            (None, Some(tip)) => start(tip, None),
             (None, None) => {
                 return Ok(Err(format!(
                     "branch {checkout} does not exist in the repository: create it, or name another one in \
@@ -139,48 +138,60 @@ impl Lane {
                 )));
             }
         };
-        mirror.fetch(if head.expected.is_some() { push } else { checkout }, head.base).await?;
-        Ok(Ok(head))
+        mirror.fetch(if head.expected.is_some() { &push } else { checkout }, head.base).await?;
+        let mut onto = None;
+        if let (Some(push), Some(checkout)) = (head.expected, tip(checkout))
+            && push != checkout
+        {
+            let apart = self.compare(job.spec, mirror, push, checkout).await?;
+            head.shared = apart == Apart::Shared;
+            onto = (apart == Apart::Behind).then_some(checkout);
+        }
+        Ok(Ok((head, onto)))
     }
 
     /// Drafts and commits, each automation on top of the one before.
-    async fn make(&mut self, job: Job<'_>, mirror: &Mirror, head: Head) -> Result<Drafted, GitError> {
-        let mut overlay = Overlay::new();
+    pub(crate) async fn make(
+        &mut self,
+        job: Job<'_>,
+        mirror: &Mirror,
+        head: Head,
+    ) -> Result<Drafted, GitError> {
         let mut drafted = Drafted::default();
         for target in job.targets {
             let automation = &target.automation.meta.key;
-            let agreements = match self.agreements_of(automation).await {
-                Ok(agreements) => agreements,
-                Err(failure) => {
+            let mut draft = match self.draft(job, mirror, head, target, &drafted.files).await {
+                Ok(draft) => draft,
+                Err(Undrafted::Git(error)) => return Err(error),
+                Err(Undrafted::Failed(failure)) => {
                     drafted.failed.insert(automation.clone(), Err(failure));
                     continue;
                 }
             };
-            let desk = Desk {
-                shared: &self.shared,
-                spec: job.spec,
-                mirror,
-                base: head.base,
-                overlay: &overlay,
-                agreements: &agreements,
-            };
-            let draft = match desk.draft(&mut self.index, target).await {
-                Ok(draft) => draft,
-                Err(DraftError::Git(error)) => return Err(error),
-                Err(DraftError::Automation(reason)) => {
+            if head.shared {
+                draft.diagnostics.push(format!(
+                    "branch {} is behind {} and has commits of others, so it is not rebuilt: merge {} into it, or \
+                     delete it",
+                    self.key.branch, target.checkout, target.checkout
+                ));
+            }
+            let events = self.events_of(&draft);
+            let text = match self.text(job.spec, target, &draft, &events) {
+                Ok(text) => text,
+                Err(reason) => {
                     drafted.failed.insert(automation.clone(), Err(LaneFailure::lasting(reason)));
                     continue;
                 }
             };
-            let events = self.events_of(&draft);
-            let text = self.text(target, &draft, &events);
             let base = drafted.made.last().map(|made| made.prepared.clone());
             let prepared = match &base {
                 Some(previous) => mirror.commit(previous, draft.files.clone(), &text).await?,
                 None => mirror.commit(head.base, draft.files.clone(), &text).await?,
             };
             if let Some(prepared) = prepared {
-                overlay.extend(draft.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone().into())));
+                drafted
+                    .files
+                    .extend(draft.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone().into())));
                 drafted.made.push(Made { automation: automation.clone(), draft, events, prepared });
             } else {
                 drafted.idle.push((automation.clone(), draft));
@@ -189,19 +200,49 @@ impl Lane {
         Ok(drafted)
     }
 
+    async fn draft(
+        &mut self,
+        job: Job<'_>,
+        mirror: &Mirror,
+        head: Head,
+        target: &Target,
+        overlay: &Overlay,
+    ) -> Result<Draft, Undrafted> {
+        let mut agreements = self.agreements_of(&target.automation.meta.key).await?;
+        if let Some(replaced) = head.replaces {
+            agreements = self.still_held(job, mirror, target, replaced, agreements).await?;
+        }
+        let desk = Desk {
+            shared: &self.shared,
+            spec: job.spec,
+            mirror,
+            base: head.base,
+            overlay,
+            agreements: &agreements,
+        };
+        Ok(desk.draft(&mut self.index, target).await?)
+    }
+
     /// The events behind what the draft moves.
     fn events_of(&self, draft: &Draft) -> BTreeSet<String> {
         draft.moved().filter_map(|(policy, image)| self.shared.choices.event_of(policy, image)).collect()
     }
 
-    fn text(&self, target: &Target, draft: &Draft, events: &BTreeSet<String>) -> CommitText {
+    fn text(
+        &self,
+        spec: &Adopted,
+        target: &Target,
+        draft: &Draft,
+        events: &BTreeSet<String>,
+    ) -> Result<CommitText, String> {
         let automation = &target.automation;
+        let signer = spec.signers().of(automation)?;
         let author = Identity {
             name: automation.author_name.clone().unwrap_or_else(|| DEFAULT_AUTHOR.to_owned()),
             email: automation.author_email.clone(),
         };
         let message = commit_text::with_trailers(&draft.message, &automation.meta.key, &draft.images, events);
-        CommitText { committer: author.clone(), author, time: self.shared.now(), message }
+        Ok(CommitText { committer: author.clone(), author, time: self.shared.now(), message, signer })
     }
 
     fn landing(&self, made: &[Made], mirror: &Mirror) -> Landing {

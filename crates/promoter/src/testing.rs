@@ -64,7 +64,7 @@ pub(crate) fn spec(documents: &[&str]) -> Arc<Spec> {
 }
 
 pub(crate) fn adopted(documents: &[&str]) -> Adopted {
-    Adopted::new(spec(documents))
+    Adopted::default().replaced_by(spec(documents))
 }
 
 pub(crate) fn repository(name: &str, image: &str, rest: &str) -> String {

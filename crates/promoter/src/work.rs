@@ -71,7 +71,7 @@ impl Shared {
         // Read under the lock: an older configuration never replaces a newer one.
         let offered = self.offered.borrow().clone();
         if !adopted.is_of(&offered) {
-            let spec = Adopted::new(offered);
+            let spec = adopted.replaced_by(offered);
             self.board.adopt(&spec, self.now());
             self.images.retain(|key| spec.image_repositories.contains_key(key));
             self.choices.retain(|key| spec.image_policies.contains_key(key));

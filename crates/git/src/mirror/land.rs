@@ -1,18 +1,25 @@
 //! Landing commits: a compare-and-swap push, and the judgement of what became of it. The judgement rests on the
 //! report's types and on where the branch points afterwards, never on the text of a message.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gix::ObjectId;
+
 use super::{Mirror, blocking, ref_name, sync};
-use crate::capabilities::Learn;
+use crate::capabilities::{Learn, ReceiveServer};
 use crate::commit::Prepared;
 use crate::error::GitError;
 use crate::fetch::Boundary;
 use crate::http::RemoteError;
 use crate::id::CommitId;
-use crate::push::{self, Answer, Command};
+use crate::lsrefs::{self, HEADS};
+use crate::pack;
+use crate::push::{self, Answer, Command, Push};
 use crate::store::PackStore;
-use crate::{lsrefs, pack};
+
+/// Refs of code review servers (Gerrit, Gitea's AGit): a push to one opens a review, and no ref is kept.
+const REVIEW: &str = "refs/for/";
 
 /// What to push.
 #[derive(Debug, Clone, Copy)]
@@ -25,26 +32,54 @@ pub struct PushRequest<'a> {
     pub tip: &'a Prepared,
     /// Allows replacing `expected_old` by a commit that does not build on it, as Flux does with its push branch.
     pub rewrite: bool,
+    /// Further refs that get the commit, in full: below `refs/heads/`, where they are never overwritten, or below
+    /// `refs/for/`. They move together with the branch where the server can do that (`atomic`), else after it.
+    pub also: &'a [String],
+    /// Push options, for the server's hooks.
+    pub options: &'a [String],
+}
+
+impl<'a> PushRequest<'a> {
+    /// A push to one branch that keeps what it points to.
+    pub fn new(branch: &'a str, expected_old: Option<CommitId>, tip: &'a Prepared) -> Self {
+        Self { branch, expected_old, tip, rewrite: false, also: &[], options: &[] }
+    }
+}
+
+/// A ref that did not move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// In full.
+    pub name: String,
+    /// The server's reason, or why it is not known.
+    pub reason: String,
 }
 
 /// What became of a push.
 #[derive(Debug)]
-#[must_use = "only `Landed` means that the commit is on the branch"]
+#[must_use = "only `Landed` means that the commit is where it was pushed to"]
 pub enum PushOutcome {
-    /// The branch was seen to contain the commit.
+    /// The branch was seen to contain the commit, and every further ref was accepted.
     Landed {
         /// The server's words for people, cleaned, one line each.
         messages: Vec<String>,
     },
-    /// The branch points elsewhere: start again from its tip.
+    /// The branch was seen to contain the commit, but a further ref does not have it.
+    Partly {
+        /// The further refs that did not move.
+        refusals: Vec<Refusal>,
+        /// The server's words for people, cleaned, one line each.
+        messages: Vec<String>,
+    },
+    /// A ref points elsewhere, and nothing moved: start again from the branch's tip.
     Moved {
-        /// Where it points now; `None` when it does not exist.
+        /// Where the branch points now; `None` when it does not exist.
         actual: Option<CommitId>,
     },
     /// The server refuses the commit, by a hook or a rule; the branch has not moved.
     Rejected {
-        /// The server's reason for this branch.
-        reason: String,
+        /// Each ref that was refused.
+        refusals: Vec<Refusal>,
         /// The server's words for people, cleaned, one line each.
         messages: Vec<String>,
     },
@@ -56,10 +91,58 @@ pub enum PushOutcome {
 }
 
 impl Mirror {
-    /// Pushes by one request, then looks at the branch. An error means that nothing was pushed.
+    /// Pushes by one request (by a second one for the further refs, where the server is not atomic), then looks at the
+    /// branch. An error means that nothing was pushed.
     pub async fn push(&mut self, request: PushRequest<'_>) -> Result<PushOutcome, GitError> {
-        let name = ref_name(request.branch)?;
-        let start = request.tip.start();
+        let commands = self.commands(&request).await?;
+        let server = self.server_for(request.options).await?;
+        let together = commands.len() == 1 || server.atomic;
+        let first = if together { &commands[..] } else { &commands[..1] };
+        let pack = self.encode(request.tip, server.no_thin).await?;
+        let options = request.options;
+        let sent = self.send(Push { commands: first, options, pack: &pack }).await;
+        let branch = &commands[0].name;
+        let accepted = matches!(&sent, Ok(answer) if answer.report.verdict(branch).is_ok());
+        // An accepted commit almost certainly landed, so it is written to the mirror while we look.
+        let writing = async { if accepted { Some(self.write(Arc::clone(&pack)).await) } else { None } };
+        let (outcome, written) = tokio::join!(self.judge(request, first, sent), writing);
+        let mut outcome = outcome?;
+        if let PushOutcome::Landed { .. } | PushOutcome::Partly { .. } = &outcome {
+            let written = match written {
+                Some(written) => written,
+                None => self.write(pack).await,
+            };
+            self.keep(request, written).await;
+        }
+        if let PushOutcome::Landed { messages } = outcome {
+            outcome = match together {
+                true => PushOutcome::Landed { messages },
+                false => self.follow(&commands[1..], options, messages).await,
+            };
+        }
+        Ok(outcome)
+    }
+
+    /// Brings further refs to a commit that the branch has: what [`PushOutcome::Partly`] left behind.
+    pub async fn bring_along(
+        &self,
+        branch: &str,
+        tip: CommitId,
+        also: &[String],
+        options: &[String],
+    ) -> Result<PushOutcome, GitError> {
+        let mut commands = self.further(branch, tip, tip.0, also).await?;
+        commands.retain(|command| command.old != Some(command.new));
+        if commands.is_empty() {
+            return Ok(PushOutcome::Landed { messages: Vec::new() });
+        }
+        self.server_for(options).await?;
+        Ok(self.follow(&commands, options, Vec::new()).await)
+    }
+
+    /// The updates, the branch's first. Nothing but a rewritten branch may lose commits.
+    async fn commands(&self, request: &PushRequest<'_>) -> Result<Vec<Command>, GitError> {
+        let (start, new) = (request.tip.start(), request.tip.id().0);
         if let Some(expected) = request.expected_old
             && expected != start
             && !request.rewrite
@@ -67,48 +150,72 @@ impl Mirror {
             let (base, expected) = (start.to_string(), expected.to_string());
             return Err(GitError::NotOnTip { base, expected });
         }
-        let old = request.expected_old.map(|id| id.0);
-        let command = Command { name: &name, old, new: request.tip.id().0 };
-        let pack = self.encode(request.tip, &command).await?;
-        let sent = self.send(&command, &pack).await;
-        let accepted = matches!(&sent, Ok(answer) if answer.report.verdict(&name).is_ok());
-        // An accepted commit almost certainly landed, so it is written to the mirror while we look.
-        let writing = async { if accepted { Some(self.write(Arc::clone(&pack)).await) } else { None } };
-        let (outcome, written) = tokio::join!(self.judge(request, &name, sent), writing);
-        let outcome = outcome?;
-        if let PushOutcome::Landed { .. } = &outcome {
-            let written = match written {
-                Some(written) => written,
-                None => self.write(pack).await,
+        let name = ref_name(request.branch)?;
+        let mut commands = vec![Command { name, old: request.expected_old.map(|id| id.0), new }];
+        commands.extend(self.further(request.branch, start, new, request.also).await?);
+        Ok(commands)
+    }
+
+    /// The further refs' updates from where they are, which `base` must contain, to `new`.
+    async fn further(
+        &self,
+        branch: &str,
+        base: CommitId,
+        new: ObjectId,
+        also: &[String],
+    ) -> Result<Vec<Command>, GitError> {
+        let branches = further_branches(branch, also)?;
+        let tips = lsrefs::ls_refs(&self.remote, &branches).await?;
+        let mut commands = Vec::with_capacity(also.len());
+        for name in also {
+            let old = name.strip_prefix(HEADS).and_then(|branch| tips.get(branch).copied().flatten());
+            let keeps = match old.map(CommitId) {
+                Some(old) => self.contains(base, old).await?,
+                None => true,
             };
-            self.keep(request, written).await;
+            if !keeps {
+                return Err(GitError::NotFastForward(name.clone()));
+            }
+            commands.push(Command { name: name.clone(), old, new });
         }
-        Ok(outcome)
+        Ok(commands)
+    }
+
+    /// The server, which must take push options where there are any.
+    async fn server_for(&self, options: &[String]) -> Result<Arc<ReceiveServer>, GitError> {
+        let mut learned = self.remote.receive_server(Learn::IfUnknown).await?;
+        if !options.is_empty() && !learned.server.push_options {
+            if learned.cached {
+                learned = self.remote.receive_server(Learn::Anew).await?;
+            }
+            if !learned.server.push_options {
+                return Err(GitError::NoPushOptions);
+            }
+        }
+        Ok(learned.server)
     }
 
     /// The pack of everything new, thin where the server can complete it.
-    async fn encode(&self, tip: &Prepared, command: &Command<'_>) -> Result<Arc<[u8]>, GitError> {
-        let learned = self.remote.receive_server(Learn::IfUnknown).await?;
-        let thin = !learned.server.no_thin;
+    async fn encode(&self, tip: &Prepared, no_thin: bool) -> Result<Arc<[u8]>, GitError> {
         let store = self.current.as_ref().map(|generation| Arc::clone(&generation.store));
-        let (tip, hash) = (tip.clone(), command.new.kind());
+        let tip = tip.clone();
         blocking(move || {
             let mut reader = store.as_ref().map(|store| store.reader());
-            let bases = reader.as_mut().filter(|_| thin);
-            Ok(pack::encode(hash, &tip.objects(), bases)?.into())
+            let bases = reader.as_mut().filter(|_| !no_thin);
+            Ok(pack::encode(tip.id().0.kind(), &tip.objects(), bases)?.into())
         })
         .await
     }
 
     /// Sends the push, once more if the server turned out to differ from what was known of it. Sending twice is safe:
     /// the commit is the same, and the expected old id lets at most one of the two act.
-    async fn send(&self, command: &Command<'_>, pack: &[u8]) -> Result<Answer, RemoteError> {
+    async fn send(&self, push: Push<'_>) -> Result<Answer, RemoteError> {
         let learned = self.remote.receive_server(Learn::IfUnknown).await?;
-        match push::send(&self.remote, &learned.server, command, pack).await {
+        match push::send(&self.remote, &learned.server, push).await {
             Err(first) if learned.cached && first.disagrees() => {
                 let again = async {
                     let learned = self.remote.receive_server(Learn::Anew).await?;
-                    push::send(&self.remote, &learned.server, command, pack).await
+                    push::send(&self.remote, &learned.server, push).await
                 };
                 match again.await {
                     // A refusal now does not undo what the first request may have done.
@@ -120,39 +227,82 @@ impl Mirror {
         }
     }
 
+    /// Pushes the further refs after the branch, for a server that cannot move them together.
+    async fn follow(
+        &self,
+        commands: &[Command],
+        options: &[String],
+        mut messages: Vec<String>,
+    ) -> PushOutcome {
+        let names: Vec<&str> = commands.iter().map(|command| command.name.as_str()).collect();
+        tracing::info!(refs = ?names, "the Git server is not atomic: these refs are pushed after the branch");
+        let hash = commands[0].new.kind();
+        let sent = match pack::encode(hash, &BTreeMap::new(), None) {
+            // The branch has the objects: the pack is empty.
+            Ok(pack) => self.send(Push { commands, options, pack: &pack }).await.map_err(GitError::from),
+            Err(error) => Err(error.into()),
+        };
+        let refusals = match &sent {
+            Ok(answer) => refusals(answer, commands),
+            Err(error) => {
+                let reason = format!("it is not known whether it moved: {error}");
+                names
+                    .iter()
+                    .map(|name| Refusal { name: (*name).to_owned(), reason: reason.clone() })
+                    .collect()
+            }
+        };
+        messages.extend(sent.into_iter().flat_map(|answer| answer.words));
+        if refusals.is_empty() {
+            PushOutcome::Landed { messages }
+        } else {
+            PushOutcome::Partly { refusals, messages }
+        }
+    }
+
     /// Looks at the branch and concludes what became of the push.
     async fn judge(
         &self,
         request: PushRequest<'_>,
-        name: &str,
+        commands: &[Command],
         sent: Result<Answer, RemoteError>,
     ) -> Result<PushOutcome, GitError> {
-        let (verdict, messages) = match sent {
-            Ok(answer) => (Ok(answer.report.verdict(name)), answer.words),
+        let answer = match sent {
             Err(error) if error.is_refusal() => return Err(error.into()),
-            Err(error) => (Err(error), Vec::new()),
+            sent => sent,
         };
-        let ours = request.tip.id();
-        let actual = match lsrefs::ls_refs(&self.remote, &[request.branch]).await {
-            Ok(tips) => tips.get(request.branch).copied().flatten().map(CommitId),
+        let mut branches = further_branches(request.branch, request.also)?;
+        branches.push(request.branch);
+        let tips = match lsrefs::ls_refs(&self.remote, &branches).await {
+            Ok(tips) => tips,
             Err(error) => {
-                return Ok(PushOutcome::Unknown { error: verdict.err().unwrap_or(error).into() });
+                return Ok(PushOutcome::Unknown { error: answer.err().unwrap_or(error).into() });
             }
         };
+        let ours = request.tip.id();
+        let actual = tips.get(request.branch).copied().flatten().map(CommitId);
         if actual == Some(ours) {
-            return Ok(PushOutcome::Landed { messages });
+            return Ok(landed(answer, commands));
         }
+        let accepted = answer.as_ref().ok().map(|answer| answer.report.verdict(&commands[0].name).is_ok());
         if actual == request.expected_old {
-            return Ok(match verdict {
-                Ok(Err(reason)) => PushOutcome::Rejected { reason, messages },
-                Ok(Ok(())) => PushOutcome::Unknown { error: RemoteError::NotShown.into() },
+            return Ok(match answer {
+                // A further ref moved away under an atomic push, which then moved nothing.
+                Ok(_) if accepted == Some(false) && any_moved(&commands[1..], &tips) => {
+                    PushOutcome::Moved { actual }
+                }
+                Ok(answer) if accepted == Some(false) => {
+                    let refusals = refusals(&answer, commands);
+                    PushOutcome::Rejected { refusals, messages: answer.words }
+                }
+                Ok(_) => PushOutcome::Unknown { error: RemoteError::NotShown.into() },
                 Err(error) => PushOutcome::Unknown { error: error.into() },
             });
         }
         // The branch points elsewhere. Unless the server said that it refused ours, somebody may have built on it.
-        match (actual, verdict) {
-            (Some(tip), Ok(Ok(())) | Err(_)) => Ok(match self.contains(tip, ours).await {
-                Ok(true) => PushOutcome::Landed { messages },
+        match actual {
+            Some(tip) if accepted != Some(false) => Ok(match self.contains(tip, ours).await {
+                Ok(true) => landed(answer, commands),
                 Ok(false) => PushOutcome::Moved { actual },
                 Err(error) => PushOutcome::Unknown { error },
             }),
@@ -183,4 +333,53 @@ impl Mirror {
             Err(error) => tracing::warn!(%error, "a landed commit is not kept and will be fetched"),
         }
     }
+}
+
+/// The further refs that are branches; every one is checked.
+fn further_branches<'a>(pushed: &str, also: &'a [String]) -> Result<Vec<&'a str>, GitError> {
+    let mut branches = Vec::new();
+    for name in also {
+        let refused = || GitError::Destination(name.chars().take(100).collect());
+        if let Some(branch) = name.strip_prefix(HEADS) {
+            ref_name(branch)?;
+            if branch == pushed {
+                return Err(refused());
+            }
+            branches.push(branch);
+        } else if name.strip_prefix(REVIEW).is_none_or(|rest| ref_name(rest).is_err()) {
+            return Err(refused());
+        }
+    }
+    Ok(branches)
+}
+
+/// The branch has the commit: whether every further ref was accepted as well. Without a report of the request that moved
+/// the branch (a second one finds it moved, and refuses) nothing speaks against them: they were sent together only to a
+/// server that moves all or none.
+fn landed(answer: Result<Answer, RemoteError>, commands: &[Command]) -> PushOutcome {
+    let Ok(answer) = answer else { return PushOutcome::Landed { messages: Vec::new() } };
+    let moved = answer.report.verdict(&commands[0].name).is_ok();
+    let refusals = if moved { refusals(&answer, &commands[1..]) } else { Vec::new() };
+    let messages = answer.words;
+    if refusals.is_empty() {
+        PushOutcome::Landed { messages }
+    } else {
+        PushOutcome::Partly { refusals, messages }
+    }
+}
+
+fn refusals(answer: &Answer, commands: &[Command]) -> Vec<Refusal> {
+    let refused = |command: &Command| {
+        let reason = answer.report.verdict(&command.name).err()?;
+        Some(Refusal { name: command.name.clone(), reason })
+    };
+    commands.iter().filter_map(refused).collect()
+}
+
+/// Whether a branch among these points to neither its old nor its new commit.
+fn any_moved(commands: &[Command], tips: &BTreeMap<String, Option<ObjectId>>) -> bool {
+    commands.iter().any(|command| {
+        let tip = command.name.strip_prefix(HEADS).and_then(|branch| tips.get(branch));
+        tip.is_some_and(|tip| *tip != command.old && *tip != Some(command.new))
+    })
 }

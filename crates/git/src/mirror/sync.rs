@@ -16,7 +16,7 @@ use crate::store::{self, PackStore, StoreError};
 
 /// Commits behind a branch's tip among which ours is looked for. A commit that others have buried deeper within the
 /// time of one push is reported as not found, and the next observation shows what it wrote.
-const ANCESTRY_DEPTH: u32 = 256;
+pub(super) const ANCESTRY_DEPTH: u32 = 256;
 
 impl Mirror {
     /// Makes a commit with all of its files available, and remembers it as the branch's tip. Incremental where
@@ -66,6 +66,17 @@ impl Mirror {
         if tip == commit {
             return Ok(true);
         }
+        self.between(tip, commit, move |store| is_ancestor(store, tip.0, commit.0)).await
+    }
+
+    /// Looks at the commits that `tip` has and `commit` does not, as the server sees it, and some more around them; at
+    /// most 256 generations.
+    pub(super) async fn between<T: Send + 'static>(
+        &self,
+        tip: CommitId,
+        commit: CommitId,
+        look: impl FnOnce(&PackStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, GitError> {
         let folder = Arc::clone(&self.folder);
         let (hash, object_bytes) = (tip.0.kind(), self.limits.object_bytes);
         let (scratch, store) = blocking(move || {
@@ -87,7 +98,7 @@ impl Mirror {
         let stream = PackStream::open(&self.remote, &negotiation, self.limits.pack_bytes).await?;
         let store = store::receive(Arc::new(store), stream, false).await?;
         blocking(move || {
-            let found = is_ancestor(&store, tip.0, commit.0)?;
+            let found = look(&store)?;
             drop(scratch);
             Ok(found)
         })

@@ -2,7 +2,9 @@
 
 use windlass_git::{CommitId, EditError, GitError, PushOutcome, PushRequest};
 
-use crate::support::{World, change, commit_elsewhere, contents, edit, git, land, push, text, update};
+use crate::support::{
+    World, change, commit_elsewhere, contents, edit, git, land, push, refusal, text, update,
+};
 
 const ONE: &str = "apps/one/deploy.yaml";
 
@@ -144,7 +146,7 @@ async fn a_branch_is_rewritten_only_when_asked() {
     land(&mut mirror, "updates", None, &first).await;
     let second = edit(&mirror, tip, ONE, "image: app:1.0.2\n", "Second").await;
     let expected_old = Some(first.id());
-    let mut request = PushRequest { branch: "updates", expected_old, tip: &second, rewrite: false };
+    let mut request = PushRequest::new("updates", expected_old, &second);
     assert!(matches!(mirror.push(request).await, Err(GitError::NotOnTip { .. })));
     request.rewrite = true;
     assert_landed(&mirror.push(request).await.unwrap());
@@ -192,25 +194,21 @@ async fn a_lost_race_starts_again_on_the_new_tip() {
 #[tokio::test]
 async fn a_hooks_refusal_is_told_in_its_own_words() {
     let world = World::new().await;
-    let hook = world.repository().join("hooks/pre-receive");
-    let script = "#!/bin/sh\nprintf 'policy: no \\033[31mFriday\\033[0m releases\\n'\necho 'ask the owner' >&2\nexit 1\n";
-    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    std::fs::write(&hook, script).unwrap();
-    let mut mode = std::fs::metadata(&hook).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
-    std::fs::set_permissions(&hook, mode).unwrap();
+    let script =
+        "printf 'policy: no \\033[31mFriday\\033[0m releases\\n'\necho 'ask the owner' >&2\nexit 1\n";
+    world.hook("pre-receive", script);
 
     let mut mirror = world.mirror().await;
     let tip = update(&mut mirror, "main").await;
     let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
     let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
-    let PushOutcome::Rejected { reason, messages } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(reason, "pre-receive hook declined");
+    let PushOutcome::Rejected { refusals, messages } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refusals, [refusal("refs/heads/main", "pre-receive hook declined")]);
     assert!(messages.contains(&"policy: no [31mFriday[0m releases".to_owned()), "{messages:?}");
     assert!(messages.contains(&"ask the owner".to_owned()), "{messages:?}");
     assert_eq!(world.tip("main"), tip);
 
-    std::fs::remove_file(hook).unwrap();
+    world.hook("pre-receive", "exit 0\n");
     land(&mut mirror, "main", Some(tip), &prepared).await;
     world.assert_clean(&mirror);
 }

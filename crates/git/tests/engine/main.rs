@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod further_refs;
 mod landing;
 mod reading;
 mod refusals;
 mod repair;
+mod signatures;
 mod tls;

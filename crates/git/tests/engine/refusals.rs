@@ -52,7 +52,7 @@ async fn credentials_are_sent_at_once_and_wrong_ones_are_an_auth_error() {
         let error = refusal(&mirror).await;
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::OnChange));
         let prepared = edit(&mirror, tip, "README.md", "x\n", "Update").await;
-        let request = PushRequest { branch: "main", expected_old: Some(tip), tip: &prepared, rewrite: false };
+        let request = PushRequest::new("main", Some(tip), &prepared);
         let error = mirror.push(request).await.unwrap_err();
         assert!(matches!(error, GitError::Remote(RemoteError::Unauthorized { status: 401 })), "{error:?}");
         let text = everything(&error) + &format!("{mirror:?} {:?}", mirror.remote());

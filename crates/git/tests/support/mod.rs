@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use windlass_git::{
     Auth, CommitId, CommitText, FileEntry, Identity, Limits, Mirror, Prepared, PushOutcome, PushRequest,
-    Remote, RemoteConfig,
+    Refusal, Remote, RemoteConfig,
 };
 
 pub(crate) use self::git::{git, git_with_input, try_git};
@@ -46,6 +46,7 @@ impl World {
             let (key, value) = setting.split_once('=').unwrap();
             git(&repository, &["config", key, value]);
         }
+        git(&repository, &["config", "receive.advertisePushOptions", "true"]);
         let work = temp.path().join("work");
         std::fs::create_dir_all(&work).unwrap();
         git(&work, &[&["init", "--quiet", "--initial-branch=main"], init].concat());
@@ -104,6 +105,19 @@ impl World {
         git(&self.repository(), &["log", "--format=%s", branch]).lines().map(str::to_owned).collect()
     }
 
+    /// Installs a hook (`pre-receive`, `update`) in the served repository.
+    pub(crate) fn hook(&self, name: &str, script: &str) {
+        let hook = self.repository().join("hooks").join(name);
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}")).unwrap();
+        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// Whether a ref exists on the server.
+    pub(crate) fn has_ref(&self, name: &str) -> bool {
+        try_git(&self.repository(), &["show-ref", "--verify", "--quiet", name]).0
+    }
+
     /// `git fsck` finds nothing wrong on the server and in the mirror.
     pub(crate) fn assert_clean(&self, mirror: &Mirror) {
         for path in [Some(self.repository()), mirror.path()].into_iter().flatten() {
@@ -136,7 +150,7 @@ pub(crate) fn commit_elsewhere(work: &Path, files: &[(&str, &str)]) -> CommitId 
 pub(crate) fn text(message: &str) -> CommitText {
     let bot = Identity { name: "Windlass".into(), email: "windlass@example.com".into() };
     let time = jiff::Timestamp::from_second(1_750_000_000).unwrap();
-    CommitText { author: bot.clone(), committer: bot, time, message: message.into() }
+    CommitText { author: bot.clone(), committer: bot, time, message: message.into(), signer: None }
 }
 
 pub(crate) fn change(path: &str, content: &str) -> Vec<(String, Vec<u8>)> {
@@ -167,7 +181,11 @@ pub(crate) async fn push(
     old: Option<CommitId>,
     tip: &Prepared,
 ) -> PushOutcome {
-    mirror.push(PushRequest { branch, expected_old: old, tip, rewrite: false }).await.unwrap()
+    mirror.push(PushRequest::new(branch, old, tip)).await.unwrap()
+}
+
+pub(crate) fn refusal(name: &str, reason: &str) -> Refusal {
+    Refusal { name: name.to_owned(), reason: reason.to_owned() }
 }
 
 /// Pushes on top of `old`; anything but landing is a failure.

@@ -7,7 +7,8 @@ use super::declared;
 use super::duration::Units;
 use super::fields::{Fields, Slot};
 use super::object::{EDITS, Object, TEMPLATES};
-use super::selector;
+use super::{push, selector};
+use crate::git::{PushRefspec, SigningKey};
 use crate::name::ObjectKey;
 use crate::resource::ImageUpdateAutomation;
 
@@ -31,9 +32,12 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImageUpdateAutomation> {
         meta: object.meta(),
         source: source?,
         checkout_branch: git.checkout_branch,
-        push_branch: git.push_branch,
+        push_branch: git.push.branch,
+        push_refspec: git.push.refspec,
+        push_options: git.push.options,
         author_name: git.commit.author_name,
         author_email: git.commit.author_email,
+        signing_key: git.commit.signing_key,
         message_template: git.commit.message_template,
         message_values: git.commit.message_values,
         interval: interval?,
@@ -66,14 +70,23 @@ fn source(slot: &Slot<'_>, object: &Object<'_>) -> Option<ObjectKey> {
 /// `spec.git`
 struct Git {
     checkout_branch: Option<String>,
-    push_branch: Option<String>,
+    push: Push,
     commit: Commit,
+}
+
+/// `spec.git.push`
+#[derive(Default)]
+struct Push {
+    branch: Option<String>,
+    refspec: Option<PushRefspec>,
+    options: Vec<String>,
 }
 
 /// `spec.git.commit`
 struct Commit {
     author_name: Option<String>,
     author_email: String,
+    signing_key: Option<SigningKey>,
     message_template: Option<String>,
     message_values: BTreeMap<String, String>,
 }
@@ -81,9 +94,9 @@ struct Commit {
 fn git(slot: &Slot<'_>, object: &Object<'_>) -> Option<Git> {
     let git = slot.fields(&["checkout", "commit", "push"])?;
     let checkout_branch = git.slot("checkout").and_then(|slot| checkout(&slot));
-    let push_branch = git.slot("push").and_then(|slot| push(&slot));
+    let push = git.slot("push").map(|slot| push_to(&slot)).unwrap_or_default();
     let commit = git.required("commit").and_then(|slot| commit(&slot, object));
-    Some(Git { checkout_branch, push_branch, commit: commit? })
+    Some(Git { checkout_branch, push, commit: commit? })
 }
 
 fn checkout(slot: &Slot<'_>) -> Option<String> {
@@ -97,19 +110,13 @@ fn checkout(slot: &Slot<'_>) -> Option<String> {
     branch(&fields)
 }
 
-fn push(slot: &Slot<'_>) -> Option<String> {
-    let fields = slot.fields(&["branch", "refspec", "options"])?;
-    if let Some(slot) = fields.slot("refspec")
-        && slot.text().is_some_and(|text| !text.is_empty())
-    {
-        slot.unsupported("refspecs are not supported yet: use spec.git.push.branch");
+fn push_to(slot: &Slot<'_>) -> Push {
+    let Some(fields) = slot.fields(&["branch", "refspec", "options"]) else { return Push::default() };
+    Push {
+        branch: branch(&fields),
+        refspec: fields.slot("refspec").and_then(|slot| push::refspec(&slot)),
+        options: fields.slot("options").map(|slot| push::options(&slot)).unwrap_or_default(),
     }
-    if let Some(slot) = fields.slot("options")
-        && !slot.text_map().is_empty()
-    {
-        slot.unsupported("push options are not supported yet: remove them");
-    }
-    branch(&fields)
 }
 
 fn branch(fields: &Fields<'_>) -> Option<String> {
@@ -120,9 +127,7 @@ fn branch(fields: &Fields<'_>) -> Option<String> {
 
 fn commit(slot: &Slot<'_>, object: &Object<'_>) -> Option<Commit> {
     let fields = slot.fields(&["author", "signingKey", "messageTemplate", "messageTemplateValues"])?;
-    if let Some(slot) = fields.slot("signingKey") {
-        signing_key(&slot);
-    }
+    let signing_key = fields.slot("signingKey").and_then(|slot| push::signing_key(&slot));
     let template = fields.slot("messageTemplate").and_then(|slot| {
         let text = slot.text().filter(|text| !text.is_empty())?;
         slot.check(object.semantics.message_template(text)).map(|()| text.to_owned())
@@ -134,7 +139,13 @@ fn commit(slot: &Slot<'_>, object: &Object<'_>) -> Option<Commit> {
         slot.filled_text()?;
         identity(&slot)
     });
-    Some(Commit { author_name: name, author_email: email?, message_template: template, message_values })
+    Some(Commit {
+        author_name: name,
+        author_email: email?,
+        signing_key,
+        message_template: template,
+        message_values,
+    })
 }
 
 /// A name or an address in a commit's header, which cannot hold the characters that delimit it.
@@ -145,18 +156,6 @@ fn identity(slot: &Slot<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
-}
-
-fn signing_key(slot: &Slot<'_>) {
-    slot.unsupported("commits are not signed yet: remove it, or keep such automations with Flux for now");
-    if let Some(fields) = slot.fields(&["secretRef", "type"]) {
-        if let Some(secret) = fields.required("secretRef") {
-            secret.local_reference();
-        }
-        if let Some(kind) = fields.slot("type") {
-            kind.choice(&[("gpg", ()), ("ssh", ())]);
-        }
-    }
 }
 
 fn update(slot: &Slot<'_>) -> Option<String> {
@@ -177,6 +176,7 @@ fn update(slot: &Slot<'_>) -> Option<String> {
 mod tests {
     use super::super::testing::{found, only, problems};
     use super::*;
+    use crate::git::SigningFormat;
     use crate::resource::{LabelRequirement, LabelSelector};
 
     const COMMIT: &str = "    commit: {author: {email: bot@example.com}}\n";
@@ -204,8 +204,9 @@ mod tests {
 
     #[test]
     fn every_field_is_read() {
-        let git = "    checkout: {ref: {branch: main}}\n    push: {branch: flux/updates}\n    commit:\n      author: \
-                   {name: Bot, email: b@x}\n      messageTemplate: '{{ .AutomationObject }}'\n      \
+        let git = "    checkout: {ref: {branch: main}}\n    push: {branch: flux/updates, refspec: \
+                   'HEAD:refs/for/main', options: {ci.skip: '', merge_request.target: main}}\n    commit:\n      \
+                   signingKey: {secretRef: {name: key}, type: ssh}\n      author: {name: Bot, email: b@x}\n      messageTemplate: '{{ .AutomationObject }}'\n      \
                    messageTemplateValues: {team: a}\n";
         let rest = "  update: {strategy: Setters, path: ./clusters//prod/}\n  suspend: true\n  policySelector:\n    \
                     matchLabels: {a: b}\n    matchExpressions:\n    - {key: k, operator: In, values: [v]}\n    - \
@@ -213,6 +214,10 @@ mod tests {
         let automation = automation(git, rest);
         assert_eq!(automation.checkout_branch.as_deref(), Some("main"));
         assert_eq!(automation.push_branch.as_deref(), Some("flux/updates"));
+        assert_eq!(automation.push_refspec.unwrap().destination, "refs/for/main");
+        assert_eq!(automation.push_options, ["ci.skip", "merge_request.target=main"]);
+        let signing_key = SigningKey { format: SigningFormat::Ssh, secret: "key".to_owned() };
+        assert_eq!(automation.signing_key, Some(signing_key));
         assert_eq!(automation.author_name.as_deref(), Some("Bot"));
         assert_eq!(automation.message_template.as_deref(), Some("{{ .AutomationObject }}"));
         assert_eq!(automation.message_values, BTreeMap::from([("team".into(), "a".into())]));
@@ -230,9 +235,8 @@ mod tests {
 
     #[test]
     fn fields_that_are_not_acted_on_are_named() {
-        let git = "    checkout: {ref: {tag: v1, semver: '*', name: refs/x, commit: abc}}\n    push: {refspec: a:b, \
-                   options: {x: y}}\n    commit: {author: {email: a}, signingKey: {secretRef: {name: k}, type: \
-                   ssh}}\n";
+        let git = "    checkout: {ref: {tag: v1, semver: '*', name: refs/x, commit: abc}}\n    commit: {author: \
+                   {email: a}}\n";
         let automation = automation(git, "");
         let fields: Vec<_> = automation.meta.unsupported.iter().map(|u| u.field.as_str()).collect();
         assert_eq!(
@@ -242,12 +246,11 @@ mod tests {
                 "spec.git.checkout.ref.semver",
                 "spec.git.checkout.ref.name",
                 "spec.git.checkout.ref.commit",
-                "spec.git.push.refspec",
-                "spec.git.push.options",
-                "spec.git.commit.signingKey",
             ]
         );
-        assert!(automation.meta.not_supported().unwrap().contains("spec.git.push.refspec: refspecs are not"));
+        assert!(
+            automation.meta.not_supported().unwrap().contains("spec.git.checkout.ref.tag: only a branch")
+        );
     }
 
     #[test]
@@ -283,6 +286,28 @@ mod tests {
             (commit("signingKey: {}"), "", 10, "spec.git.commit.signingKey.secretRef", "is required"),
             (format!("{COMMIT}    checkout: {{}}\n"), "", 9, "spec.git.checkout.ref", "is required"),
             (format!("{COMMIT}    push: {{branch: 'a b'}}\n"), "", 9, "spec.git.push.branch", "branch"),
+            (format!("{COMMIT}    push: {{refspec: a}}\n"), "", 9, "spec.git.push.refspec", "a destination"),
+            (
+                format!("{COMMIT}    push: {{options: {{a: 1}}}}\n"),
+                "",
+                9,
+                "spec.git.push.options.a",
+                "quotes",
+            ),
+            (
+                format!("{COMMIT}    push: {{options: {{'a=b': x}}}}\n"),
+                "",
+                9,
+                "spec.git.push.options.a=b",
+                "not the name of a push option",
+            ),
+            (
+                format!("{COMMIT}    push:\n      options:\n        a: \"x\\ny\"\n"),
+                "",
+                11,
+                "spec.git.push.options.a",
+                "one line",
+            ),
             (format!("{COMMIT}    push: {{branches: x}}\n"), "", 9, "spec.git.push.branches", "did you mean"),
             (COMMIT.into(), "  update: {strategy: Merge}\n", 9, "spec.update.strategy", "`Setters`"),
             (COMMIT.into(), "  update: {path: ../x}\n", 9, "spec.update.path", "inside the repository"),

@@ -7,6 +7,8 @@ use std::fmt;
 use url::Url;
 
 use super::problem::{Problem, Severity};
+use super::push;
+use crate::git::{SIGNING_SECRET, SigningKey};
 use crate::name::{ObjectKey, ObjectRef};
 use crate::resource::{
     GitRepository, ImagePolicy, ImageRepository, ImageUpdateAutomation, Meta, NOTIFIERS_FROM, Notifier,
@@ -233,8 +235,13 @@ impl<'s> Check<'s> {
                 );
                 self.blocking(&about, FIELD, message);
             }
-            Some(_) => {}
+            Some(source) => {
+                if let Some(message) = push::contradiction(automation, source) {
+                    self.blocking(&about, "spec.git.push.refspec", message);
+                }
+            }
         }
+        self.signing_key(&about, automation);
         let chosen = |policy: &ImagePolicy| {
             policy.meta.key.namespace == about.namespace()
                 && automation
@@ -245,6 +252,14 @@ impl<'s> Check<'s> {
         if !self.spec.image_policies.values().any(|policy| chosen(policy)) {
             let message = format_args!("matches no ImagePolicy of the namespace `{}`", about.namespace());
             self.push(&about, Severity::Warning, false, "spec.policySelector", message);
+        }
+    }
+
+    /// Whether the key opens is not known here: the crate that signs finds out.
+    fn signing_key(&mut self, about: &About<'_>, automation: &ImageUpdateAutomation) {
+        let Some(SigningKey { format, secret }) = &automation.signing_key else { return };
+        if let Some(secret) = self.secret(about, SIGNING_SECRET, secret) {
+            self.text(about, SIGNING_SECRET, secret, format.key());
         }
     }
 
@@ -479,6 +494,46 @@ mod tests {
             secret("slack", "address: 'https://hooks.slack.com/x'"),
         ];
         assert_eq!(checked(&text.concat()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_refspec_and_a_signing_key_must_fit_what_is_beside_them() {
+        let automation = |git: &str| {
+            let head = "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata: {name: app}\n";
+            let spec = "spec:\n  sourceRef: {name: fleet}\n  interval: 5m\n  git:\n    commit:\n      author: {email: a}\n";
+            let others = [
+                git("https://x.y/z", "  ref: {branch: main}\n"),
+                secret("key", "git.asc: x"),
+                repository("default", ""),
+                policy("default", "name: app"),
+            ];
+            format!("{head}{spec}{git}{}", others.concat())
+        };
+        let refspec = |text: &str| automation(&format!("    push: {{refspec: '{text}'}}\n"));
+        let signed = |key: &str| automation(&format!("      signingKey: {{{key}}}\n"));
+        let key = "spec.git.commit.signingKey.secretRef.name: Secret/default/";
+        for (text, wanted) in [
+            (refspec("refs/heads/main:refs/heads/auto"), None),
+            (refspec("HEAD:refs/for/main"), None),
+            (
+                refspec("refs/heads/x:refs/heads/auto"),
+                Some("must start with `HEAD:` or `refs/heads/main:`".to_owned()),
+            ),
+            (refspec("HEAD:refs/heads/main"), Some("that branch is pushed anyway".to_owned())),
+            (signed("secretRef: {name: key}"), None),
+            (signed("secretRef: {name: key}, type: ssh"), Some(format!("{key}key has no key `identity`"))),
+            (signed("secretRef: {name: gone}"), Some(format!("{key}gone does not exist"))),
+        ] {
+            let (problems, not_ready) = checked(&text);
+            match wanted {
+                None => assert_eq!((problems, not_ready), (vec![], vec![])),
+                Some(wanted) => {
+                    assert!(problems.len() == 1 && problems[0].contains(&wanted), "{problems:?}");
+                    assert!(problems[0].starts_with("f.yaml:11: error:"), "{problems:?}");
+                    assert_eq!(not_ready, ["ImageUpdateAutomation/default/app"]);
+                }
+            }
+        }
     }
 
     #[test]

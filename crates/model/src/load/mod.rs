@@ -23,6 +23,7 @@ mod node;
 mod notifier;
 mod object;
 mod problem;
+mod push;
 mod receiver;
 mod scalar;
 mod secret;

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_model::load::{Loaded, Problem, cross_check, readiness};
-use windlass_model::{ObjectRef, Spec};
+use windlass_model::git::SIGNING_SECRET;
+use windlass_model::load::{Loaded, Problem, Severity, cross_check, readiness};
+use windlass_model::resource::Resource as _;
+use windlass_model::{ObjectKey, ObjectRef, Spec};
+use windlass_promoter::signing_problems;
 
 /// A configuration at one instant. A reload makes a new one; resources that did not change are shared between the two.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +32,11 @@ impl Configuration {
     /// Checks what was put together. `problems` are those of the directory itself.
     pub(super) fn new(loaded: Loaded, mut problems: Vec<Problem>, generation: u64) -> Self {
         let mut found = cross_check(&loaded.spec);
+        let mut readiness = readiness(&loaded.spec);
+        for (key, message) in signing_problems(&loaded.spec) {
+            found.extend(not_signing(&loaded.spec, &key, message, &mut readiness));
+        }
         loaded.locate(&mut found);
-        let readiness = readiness(&loaded.spec);
         let Loaded { spec, problems: of_files, ignored, not_resources, kept, .. } = loaded;
         problems.extend(of_files);
         problems.extend(found);
@@ -62,4 +68,25 @@ impl Configuration {
         let not_ready = self.readiness.len();
         tracing::info!(generation = self.generation, not_ready, ignored, "configuration loaded");
     }
+}
+
+/// An automation whose signing key does not open.
+fn not_signing(
+    spec: &Spec,
+    key: &ObjectKey,
+    message: String,
+    readiness: &mut BTreeMap<ObjectRef, String>,
+) -> Option<Problem> {
+    let automation = spec.automations.get(key)?;
+    let object = automation.object_ref();
+    let reasons = readiness.entry(object.clone()).or_default();
+    let separator = if reasons.is_empty() { "" } else { "; " };
+    *reasons = format!("{reasons}{separator}{SIGNING_SECRET}: {message}");
+    Some(Problem {
+        origin: automation.meta.origin.clone(),
+        severity: Severity::Error,
+        object: Some(object),
+        field: SIGNING_SECRET.to_owned(),
+        message,
+    })
 }

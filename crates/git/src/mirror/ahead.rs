@@ -1,0 +1,68 @@
+//! What one branch has and another does not. It reads commits and never judges whose they are.
+
+use std::collections::HashSet;
+
+use gix::ObjectId;
+use gix::objs::{CommitRef, Kind};
+
+use super::Mirror;
+use super::sync::ANCESTRY_DEPTH;
+use crate::error::GitError;
+use crate::id::CommitId;
+use crate::store::{PackStore, StoreError};
+use crate::tree;
+
+/// How a commit stands to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The other one is among its ancestors.
+    pub contains: bool,
+    /// What it has and the other one does not, itself included; empty where the other one has it.
+    pub commits: Vec<AheadCommit>,
+    /// There may be more than `commits`: the branches went apart long ago.
+    pub more: bool,
+}
+
+/// A commit that another branch does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AheadCommit {
+    /// Its committer's address.
+    pub committer: String,
+    /// Subject, body and trailers.
+    pub message: String,
+}
+
+impl Mirror {
+    /// What `tip` has that `other` does not, as the server sees it. One request; the last 256 generations are looked at.
+    pub async fn ahead(&self, tip: CommitId, other: CommitId) -> Result<Ahead, GitError> {
+        if tip == other {
+            return Ok(Ahead { contains: true, commits: Vec::new(), more: false });
+        }
+        // What the other one has is left out by the server. Should one send more, it counts as ahead.
+        self.between(tip, other, move |store| walk(store, tip.0, other.0)).await
+    }
+}
+
+fn walk(store: &PackStore, tip: ObjectId, other: ObjectId) -> Result<Ahead, StoreError> {
+    let mut reader = store.reader();
+    let mut content = Vec::new();
+    let mut ahead = Ahead { contains: false, commits: Vec::new(), more: false };
+    let mut seen = HashSet::from([tip]);
+    let mut pending = vec![tip];
+    while let Some(id) = pending.pop() {
+        ahead.contains |= id == other;
+        if reader.find(&id, &mut content)? != Some(Kind::Commit) {
+            continue;
+        }
+        let commit =
+            CommitRef::from_bytes(&content, id.kind()).map_err(|error| tree::malformed(&id, error))?;
+        let committer = commit.committer().map_err(|error| tree::malformed(&id, error))?;
+        ahead.commits.push(AheadCommit {
+            committer: committer.email.to_string(),
+            message: commit.message.to_string(),
+        });
+        pending.extend(commit.parents().filter(|parent| seen.insert(*parent)));
+    }
+    ahead.more = ahead.commits.len() >= ANCESTRY_DEPTH as usize;
+    Ok(ahead)
+}
