@@ -30,6 +30,7 @@ pub(crate) struct Tools {
 /// Installs what is missing and says where everything is.
 pub(crate) fn everything() -> Result<Tools> {
     git()?;
+    signature_oracles()?;
     let tools = Tools {
         registry: pinned_registry()?,
         cargo_deny: cargo_deny()?,
@@ -52,6 +53,18 @@ pub(crate) fn git() -> Result<()> {
         "{} is missing; install the package that has `git http-backend`",
         program.display()
     );
+    Ok(())
+}
+
+/// Checks for the programs that make keys and verify signatures in tests, which are not ours to install.
+fn signature_oracles() -> Result<()> {
+    for (program, package) in [("gpg", "gnupg"), ("ssh-keygen", "openssh-client")] {
+        ensure!(
+            on_path(program).is_some(),
+            "{program} is missing: tests verify signed commits with it; install it (on Debian and Ubuntu: `apt-get \
+             install {package}`)"
+        );
+    }
     Ok(())
 }
 

@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_refspec_and_a_signing_key_must_fit_what_is_beside_them() {
-        let automation = |git: &str| {
+        let automation = |rest: &str| {
             let head = "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata: {name: app}\n";
             let spec = "spec:\n  sourceRef: {name: fleet}\n  interval: 5m\n  git:\n    commit:\n      author: {email: a}\n";
             let others = [
@@ -507,7 +507,7 @@ mod tests {
                 repository("default", ""),
                 policy("default", "name: app"),
             ];
-            format!("{head}{spec}{git}{}", others.concat())
+            format!("{head}{spec}{rest}{}", others.concat())
         };
         let refspec = |text: &str| automation(&format!("    push: {{refspec: '{text}'}}\n"));
         let signed = |key: &str| automation(&format!("      signingKey: {{{key}}}\n"));

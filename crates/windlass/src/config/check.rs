@@ -383,6 +383,43 @@ Ignored: 2 Deployment.apps, 1 HelmRelease.helm.toolkit.fluxcd.io, 1 Kustomizatio
     }
 
     #[test]
+    fn a_signing_key_that_does_not_open_is_an_error_at_its_field() {
+        let automation = "\
+---
+apiVersion: image.toolkit.fluxcd.io/v1
+kind: ImageUpdateAutomation
+metadata: {name: fleet, namespace: apps}
+spec:
+  interval: 1h
+  sourceRef: {name: fleet}
+  git:
+    commit:
+      author: {email: bot@example.com}
+      signingKey: {type: ssh, secretRef: {name: signing}}
+---
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {name: fleet, namespace: apps}
+spec: {url: 'https://git.example.com/fleet', interval: 1h}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: signing, namespace: apps}
+stringData: {identity: hunter2}
+";
+        let report = report(&Directory::with(&[("git.yaml", automation)]));
+        let problem = report.problems.iter().find(|problem| problem.severity == "error").unwrap();
+        let place = "git.yaml:11: error: ImageUpdateAutomation/apps/fleet: spec.git.commit.signingKey.secretRef.name: ";
+        let wanted = format!(
+            "{place}the key `identity` of Secret/apps/signing is not a private key in OpenSSH's format"
+        );
+        assert!(problem.text.starts_with(&wanted), "{}", problem.text);
+        let row = report.resources.iter().find(|row| row.kind == "ImageUpdateAutomation").unwrap();
+        assert!(row.reason.as_ref().is_some_and(|reason| reason.contains("OpenSSH")), "{:?}", row.reason);
+        assert!(!report.table().contains("hunter2"));
+    }
+
+    #[test]
     fn the_json_has_the_same_content() {
         let directory = Directory::with(&[("fleet.yaml", &FLEET.replace("5m", "soon"))]);
         let json = serde_json::to_value(report(&directory)).unwrap();
