@@ -25,14 +25,13 @@ fn configure(world: &World, before: &str, after: &str) -> Result<()> {
 }
 
 fn secret(name: &str, pairs: &[(&str, &str)]) -> String {
-    let mut text = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\nstringData:\n"
-    );
-    for (key, value) in pairs {
-        let value = value.lines().map(|line| format!("    {line}\n")).collect::<String>();
-        text.push_str(&format!("  {key}: |-\n{value}"));
-    }
-    text
+    let head = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n");
+    let pairs = pairs.iter().map(|(key, value)| {
+        let value = value.trim_end().replace('\n', "\n    ");
+        format!("  {key}: |\n    {value}\n")
+    });
+    let pairs: Vec<String> = pairs.collect();
+    format!("{head}stringData:\n{}", pairs.concat().replace("password: |", "password: |-"))
 }
 
 async fn wait_on(world: &World, branch: &str, tag: &str) -> Result<()> {

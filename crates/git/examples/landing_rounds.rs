@@ -54,9 +54,10 @@ async fn land(mirror: &mut Mirror, changes: Files) -> Result<(), Box<dyn Error>>
     let tip = fetch(mirror).await?;
     let author = Identity { name: "Windlass".to_owned(), email: "windlass@example.org".to_owned() };
     let message = "Update\n".to_owned();
-    let text = CommitText { committer: author.clone(), author, time: Timestamp::now(), message };
+    let text =
+        CommitText { committer: author.clone(), author, time: Timestamp::now(), message, signer: None };
     let prepared = mirror.commit(tip, changes, &text).await?.ok_or("the edit changes nothing")?;
-    let request = PushRequest { branch: BRANCH, expected_old: Some(tip), tip: &prepared, rewrite: false };
+    let request = PushRequest::new(BRANCH, Some(tip), &prepared);
     match mirror.push(request).await? {
         PushOutcome::Landed { .. } => Ok(()),
         other => Err(format!("not landed: {other:?}").into()),

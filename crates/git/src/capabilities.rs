@@ -61,6 +61,7 @@ pub(crate) enum Dialect {
 
 /// The writing side.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what a server can do, each independent of the others")]
 pub(crate) struct ReceiveServer {
     pub(crate) base: Url,
     pub(crate) hash: Kind,

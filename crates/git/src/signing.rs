@@ -21,7 +21,7 @@ const MIN_RSA_BITS: u32 = 2048;
 pub struct Signer(Arc<Key>);
 
 enum Key {
-    Ssh(PrivateKey),
+    Ssh(Box<PrivateKey>),
     #[cfg(feature = "openpgp")]
     OpenPgp(openpgp::Key),
 }
@@ -92,7 +92,7 @@ impl Signer {
             (Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. }, _) => {}
             (other, _) => return Err(SigningKeyError::Algorithm(other.as_str().to_owned())),
         }
-        Self::tried(Key::Ssh(key))
+        Self::tried(Key::Ssh(Box::new(key)))
     }
 
     /// Takes one armored OpenPGP key: its newest part that may sign does, a subkey before the primary key.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tokio::time::Instant;
-use windlass_git::{GitError, Mirror, Prepared, PushOutcome, PushRequest, Refusal};
+use windlass_git::{CommitId, GitError, Mirror, Prepared, PushOutcome, PushRequest, Refusal};
 use windlass_model::ObjectKey;
 
 use crate::board::Severity;
@@ -11,6 +11,7 @@ use crate::landing::Landing;
 use crate::lane::{Answers, Job, Lane, Round, git_failure};
 use crate::lanes::{LaneFailure, LaneKey, Target};
 use crate::metrics::PushResult;
+use crate::rebuild::Apart;
 use crate::round::Head;
 
 /// The branch has the commits.
@@ -44,11 +45,11 @@ impl Lane {
         self.push_time = started.elapsed();
         match outcome {
             Ok(PushOutcome::Landed { messages }) => {
-                self.tip = Some(tip.id());
+                self.advanced(head, tip.id());
                 Ok(Ok(Pushed { messages, refusals: Vec::new() }))
             }
             Ok(PushOutcome::Partly { refusals, messages }) => {
-                self.tip = Some(tip.id());
+                self.advanced(head, tip.id());
                 Ok(Ok(Pushed { messages, refusals }))
             }
             Ok(PushOutcome::Moved { .. }) => {
@@ -76,6 +77,17 @@ impl Lane {
                 self.withdraw(landing).await;
                 Err(error)
             }
+        }
+    }
+
+    /// The branch points to our commit now: how it stands to its checkout branch follows, without another request.
+    fn advanced(&mut self, head: Head, tip: CommitId) {
+        self.tip = Some(tip);
+        if let Some(((push, checkout), apart)) = self.apart
+            && head.expected == Some(push)
+        {
+            let apart = if head.replaces.is_some() { Apart::Current } else { apart };
+            self.apart = Some(((tip, checkout), apart));
         }
     }
 

@@ -115,9 +115,10 @@ impl Mirror {
             self.keep(request, written).await;
         }
         if let PushOutcome::Landed { messages } = outcome {
-            outcome = match together {
-                true => PushOutcome::Landed { messages },
-                false => self.follow(&commands[1..], options, messages).await,
+            outcome = if together {
+                PushOutcome::Landed { messages }
+            } else {
+                self.follow(&commands[1..], options, messages).await
             };
         }
         Ok(outcome)
