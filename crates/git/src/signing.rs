@@ -117,6 +117,7 @@ impl Signer {
     }
 
     /// The armored signature of a commit's bytes, made at this time.
+    #[cfg_attr(not(feature = "openpgp"), expect(unused_variables, reason = "SSH signatures state no time"))]
     pub(crate) fn sign(&self, payload: &[u8], time: Timestamp) -> Result<String, SigningError> {
         match &*self.0 {
             Key::Ssh(key) => {
