@@ -48,6 +48,8 @@ pub(crate) struct UploadServer {
     pub(crate) shallow: bool,
     /// Object filters are understood.
     pub(crate) filter: bool,
+    /// Contents of files can be asked for by their ids, so that a mirror may leave them out at first.
+    pub(crate) gives_blobs: bool,
 }
 
 /// The protocol version that the server chose.
@@ -92,6 +94,8 @@ impl Remote {
                 dialect: Dialect::V2 { request: choose(&offered, &[]) },
                 shallow: offered.offers("fetch", "shallow"),
                 filter: offered.offers("fetch", "filter"),
+                // Version 2 has no rule against it (gitprotocol-v2, "fetch": any object may be wanted).
+                gives_blobs: offered.offers("fetch", "filter"),
             },
             Advertisement::V0 { capabilities: offered, .. } => {
                 // Azure DevOps refuses clients without `multi_ack`.
@@ -105,6 +109,11 @@ impl Remote {
                     },
                     shallow: offered.has("shallow"),
                     filter: offered.has("filter"),
+                    // Both words together are how `uploadpack.allowAnySHA1InWant` shows. Each alone, and both where
+                    // they were set one by one, are for commits; then the mirror is whole after the first refusal.
+                    gives_blobs: ["filter", "allow-tip-sha1-in-want", "allow-reachable-sha1-in-want"]
+                        .iter()
+                        .all(|word| offered.has(word)),
                 }
             }
         };

@@ -34,6 +34,9 @@ pub enum GitError {
     /// Not a branch name (git-check-ref-format).
     #[error("`{0}` is not a valid branch name")]
     Branch(String),
+    /// Not the name of a ref (git-check-ref-format).
+    #[error("`{0}` is not a valid ref name")]
+    RefName(String),
     /// The commit to push does not build on the branch's expected tip.
     #[error("the commit to push builds on {base}, not on {expected}, the expected tip of the branch")]
     NotOnTip {
@@ -59,6 +62,20 @@ pub enum GitError {
     /// The server sent a pack, yet the commit is not in it.
     #[error("the Git server did not send commit {0}")]
     NotSent(String),
+    /// A ref, or an id, that names a tag, a tree or a file.
+    #[error("{0} is not a commit: only a commit can be checked out")]
+    NotACommit(String),
+    /// The server does not give out a commit that was asked for by its id.
+    #[error(
+        "the Git server does not give out commit {commit} ({message}): it does not have it, or it gives out only what \
+         its branches and tags hold (uploadpack.allowAnySHA1InWant)"
+    )]
+    CommitRefused {
+        /// What was asked for.
+        commit: String,
+        /// The server's words, cleaned.
+        message: String,
+    },
     /// The task was aborted, or hostile data made the pack reader panic.
     #[error("reading or writing the mirror was broken off")]
     Task(#[source] tokio::task::JoinError),
@@ -134,8 +151,12 @@ impl GitError {
             | Self::CommitText(_)
             | Self::Signing(_)
             | Self::Branch(_)
+            | Self::RefName(_)
+            | Self::NotACommit(_)
             | Self::NotOnTip { .. } => ErrorKind::Request,
             Self::Destination(_) | Self::NotFastForward(_) | Self::NoPushOptions => ErrorKind::Config,
+            // It may be an older replica that answers.
+            Self::CommitRefused { .. } => ErrorKind::Server,
             Self::NotSent(_) | Self::Task(_) => ErrorKind::Protocol,
         }
     }
@@ -189,7 +210,7 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
         RemoteError::Moved { .. } | RemoteError::NotGit { .. } | RemoteError::Protocol(_) => {
             ErrorKind::Protocol
         }
-        RemoteError::TooLarge { .. } => ErrorKind::TooLarge,
+        RemoteError::TooLarge { .. } | RemoteError::TooManyRefs { .. } => ErrorKind::TooLarge,
     }
 }
 

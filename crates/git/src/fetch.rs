@@ -13,20 +13,54 @@ use crate::{id, pktline};
 /// Most commits that are offered as known: the tips of the branches that the mirror tracks.
 const MAX_HAVES: usize = 64;
 
+/// What the server leaves out, where it can (rev-list, "--filter").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    Nothing,
+    /// Contents of files, except those that are wanted by their id.
+    Blobs,
+    /// Folders too: commits alone.
+    Trees,
+}
+
 /// What is wanted, and what is there already.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
-    pub(crate) want: ObjectId,
+    pub(crate) wants: Vec<ObjectId>,
     /// Commits whose trees are complete here.
     pub(crate) haves: Vec<ObjectId>,
     /// Commits here whose parents are not.
     pub(crate) shallow: Vec<ObjectId>,
-    /// How many commits of history, at least 1.
+    /// How many commits of history; 0 where no commit is wanted.
     pub(crate) depth: u32,
     /// Deltas may refer to objects of the `haves`.
     pub(crate) thin: bool,
-    /// Commits alone, where the server can leave out trees and files.
-    pub(crate) commits_only: bool,
+    pub(crate) filter: Filter,
+}
+
+impl Negotiation {
+    /// Whether deltas may refer to what is here. A server that does not filter may take a file's content as known that
+    /// was filtered before.
+    fn thin_for(&self, server: &UploadServer) -> bool {
+        self.thin && (self.filter == Filter::Nothing || server.filter)
+    }
+
+    /// The lines that say what to leave out.
+    fn cuts(&self, server: &UploadServer) -> Vec<String> {
+        let mut lines = Vec::new();
+        if server.shallow && self.depth > 0 {
+            lines.extend(self.shallow.iter().map(|id| format!("shallow {id}\n")));
+            lines.push(format!("deepen {}\n", self.depth));
+        }
+        if server.filter {
+            match self.filter {
+                Filter::Nothing => {}
+                Filter::Blobs => lines.push("filter blob:none\n".to_owned()),
+                Filter::Trees => lines.push("filter tree:0\n".to_owned()),
+            }
+        }
+        lines
+    }
 }
 
 /// Where history is cut after this fetch.
@@ -77,6 +111,9 @@ async fn start(
     negotiation: &Negotiation,
     limit: u64,
 ) -> Result<PackStream, RemoteError> {
+    if negotiation.wants.iter().any(|want| want.kind() != server.hash) {
+        return Err(RemoteError::Protocol("the wanted id does not have the repository's object format"));
+    }
     let (request, version2) = match &server.dialect {
         Dialect::V2 { request } => (request_v2(server, request, negotiation), true),
         Dialect::V0 { side_band: false, .. } => {
@@ -89,7 +126,7 @@ async fn start(
     let mut body = remote.post(&server.base, Service::UploadPack, version2, request, limit).await?;
     let boundary = if version2 {
         read_sections(&mut body).await?
-    } else if server.shallow {
+    } else if server.shallow && negotiation.depth > 0 {
         read_boundary(&mut body).await?
     } else {
         Boundary::default()
@@ -105,17 +142,11 @@ fn request_v2(server: &UploadServer, capabilities: &str, negotiation: &Negotiati
     let mut line = |text: &str| pktline::write(&mut body, text.as_bytes());
     line("no-progress\n");
     line("ofs-delta\n");
-    if negotiation.thin {
+    if negotiation.thin_for(server) {
         line("thin-pack\n");
     }
-    if server.shallow {
-        negotiation.shallow.iter().for_each(|id| line(&format!("shallow {id}\n")));
-        line(&format!("deepen {}\n", negotiation.depth));
-    }
-    if negotiation.commits_only && server.filter {
-        line("filter tree:0\n");
-    }
-    line(&format!("want {}\n", negotiation.want));
+    negotiation.cuts(server).iter().for_each(|text| line(text));
+    negotiation.wants.iter().for_each(|id| line(&format!("want {id}\n")));
     negotiation.haves.iter().take(MAX_HAVES).for_each(|id| line(&format!("have {id}\n")));
     line("done\n");
     body.extend_from_slice(pktline::FLUSH);
@@ -125,15 +156,15 @@ fn request_v2(server: &UploadServer, capabilities: &str, negotiation: &Negotiati
 fn request_v0(server: &UploadServer, capabilities: &str, negotiation: &Negotiation) -> Bytes {
     let mut body = Vec::new();
     let mut line = |text: &str| pktline::write(&mut body, text.as_bytes());
-    let thin = if negotiation.thin { " thin-pack" } else { "" };
-    line(&format!("want {} {capabilities}{thin}\n", negotiation.want));
-    if server.shallow {
-        negotiation.shallow.iter().for_each(|id| line(&format!("shallow {id}\n")));
-        line(&format!("deepen {}\n", negotiation.depth));
+    let mut words = format!(" {capabilities}");
+    if negotiation.thin_for(server) {
+        words.push_str(" thin-pack");
     }
-    if negotiation.commits_only && server.filter {
-        line("filter tree:0\n");
+    for id in &negotiation.wants {
+        // The capabilities go with the first.
+        line(&format!("want {id}{}\n", std::mem::take(&mut words)));
     }
+    negotiation.cuts(server).iter().for_each(|text| line(text));
     body.extend_from_slice(pktline::FLUSH);
     let mut line = |text: &str| pktline::write(&mut body, text.as_bytes());
     negotiation.haves.iter().take(MAX_HAVES).for_each(|id| line(&format!("have {id}\n")));

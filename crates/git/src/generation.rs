@@ -16,7 +16,6 @@ use gix::hash::Kind as Hash;
 
 use crate::fetch::Boundary;
 use crate::id;
-use crate::lsrefs::HEADS;
 use crate::store::PackStore;
 
 const PACKED_REFS: &str = "packed-refs";
@@ -53,7 +52,10 @@ pub(crate) struct Generation {
     number: u32,
     path: PathBuf,
     pub(crate) store: Arc<PackStore>,
-    /// The last fetched or landed commit per branch; all of their trees and files are here.
+    /// Contents of files are fetched when they are read. Decided when the generation is made, for what the server
+    /// takes as known in a later fetch depends on it.
+    pub(crate) partial: bool,
+    /// The last fetched or landed commit per ref; all of their trees are here, and unless `partial` all of their files.
     pub(crate) tips: BTreeMap<String, ObjectId>,
     /// Commits whose parents are not here.
     pub(crate) shallow: BTreeSet<ObjectId>,
@@ -113,6 +115,7 @@ impl Folder {
         &self,
         number: u32,
         hash: Hash,
+        partial: bool,
         object_bytes: usize,
     ) -> Result<Generation, LayoutError> {
         let path = self.path.join(format!("{number}.git"));
@@ -125,11 +128,11 @@ impl Folder {
         fs::create_dir_all(&packs).map_err(failed)?;
         fs::create_dir_all(path.join("refs/heads")).map_err(failed)?;
         fs::write(path.join("HEAD"), "ref: refs/heads/main\n").map_err(failed)?;
-        fs::write(path.join("config"), config(hash)).map_err(failed)?;
+        fs::write(path.join("config"), config(hash, partial)).map_err(failed)?;
         let store =
             PackStore::open(&packs, hash, object_bytes).map_err(|error| failed(io::Error::other(error)))?;
         let (tips, shallow) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Generation { number, path, store: Arc::new(store), tips, shallow })
+        Ok(Generation { number, path, store: Arc::new(store), partial, tips, shallow })
     }
 }
 
@@ -156,16 +159,16 @@ impl Generation {
         &self.path
     }
 
-    /// Records a branch whose tip is now complete in `store`, and saves.
+    /// Records a ref whose tip is now complete in `store`, and saves.
     pub(crate) fn track(
         &mut self,
         store: PackStore,
-        branch: &str,
+        name: &str,
         tip: ObjectId,
         boundary: &Boundary,
     ) -> Result<(), LayoutError> {
         self.store = Arc::new(store);
-        self.tips.insert(branch.to_owned(), tip);
+        self.tips.insert(name.to_owned(), tip);
         let before = self.shallow.len();
         self.shallow.extend(&boundary.shallow);
         boundary.unshallow.iter().for_each(|id| {
@@ -181,8 +184,8 @@ impl Generation {
     /// Writes the tips. This comes last, so that what they need is there.
     pub(crate) fn save(&self) -> Result<(), LayoutError> {
         let mut refs = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
-        for (branch, tip) in &self.tips {
-            writeln!(refs, "{tip} {HEADS}{branch}").expect("writing to a String cannot fail");
+        for (name, tip) in &self.tips {
+            writeln!(refs, "{tip} {name}").expect("writing to a String cannot fail");
         }
         self.write(PACKED_REFS, &refs)
     }
@@ -208,8 +211,9 @@ impl Generation {
 fn load(number: u32, path: &Path, object_bytes: usize) -> Option<Generation> {
     let read = || -> Result<Generation, Box<dyn std::error::Error>> {
         let text = fs::read_to_string(path.join("config"))?;
-        let hashes = [Hash::Sha1, Hash::Sha256];
-        let hash = *hashes.iter().find(|hash| config(**hash) == text).ok_or("an unknown configuration")?;
+        let kinds = [Hash::Sha1, Hash::Sha256].map(|hash| [(hash, false), (hash, true)]);
+        let kind = kinds.as_flattened().iter().find(|(hash, partial)| config(*hash, *partial) == text);
+        let (hash, partial) = *kind.ok_or("an unknown configuration")?;
         let tips = read_tips(&fs::read_to_string(path.join(PACKED_REFS))?)?;
         let shallow = match fs::read_to_string(path.join(SHALLOW)) {
             Ok(text) => text.lines().map(parse).collect::<Result<_, _>>()?,
@@ -220,7 +224,7 @@ fn load(number: u32, path: &Path, object_bytes: usize) -> Option<Generation> {
         if let Some(missing) = tips.values().find(|tip| !store.contains(tip)) {
             return Err(format!("commit {missing} is missing").into());
         }
-        Ok(Generation { number, path: path.to_owned(), store, tips, shallow })
+        Ok(Generation { number, path: path.to_owned(), store, partial, tips, shallow })
     };
     match read() {
         Ok(generation) => Some(generation),
@@ -235,8 +239,7 @@ fn read_tips(text: &str) -> Result<BTreeMap<String, ObjectId>, Box<dyn std::erro
     let mut tips = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (digits, name) = line.split_once(' ').ok_or("a ref without a name")?;
-        let branch = name.strip_prefix(HEADS).ok_or("a ref that is not a branch")?;
-        tips.insert(branch.to_owned(), parse(digits)?);
+        tips.insert(name.to_owned(), parse(digits)?);
     }
     Ok(tips)
 }
@@ -249,14 +252,22 @@ fn packs(path: &Path) -> PathBuf {
     path.join("objects").join("pack")
 }
 
-/// The `config` file that makes the folder a repository to the `git` program.
-fn config(hash: Hash) -> &'static str {
-    match hash {
-        Hash::Sha256 => {
-            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
-        }
-        _ => "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+/// The `config` file that makes the folder a repository to the `git` program, which must know that missing contents
+/// are no damage (partial-clone, "promisor").
+fn config(hash: Hash, partial: bool) -> String {
+    let extended = partial || hash == Hash::Sha256;
+    let mut text = format!("[core]\n\trepositoryformatversion = {}\n\tbare = true\n", u8::from(extended));
+    if extended {
+        text.push_str("[extensions]\n");
     }
+    if hash == Hash::Sha256 {
+        text.push_str("\tobjectformat = sha256\n");
+    }
+    if partial {
+        text.push_str("\tpartialclone = origin\n");
+        text.push_str("[remote \"origin\"]\n\tpromisor = true\n\tpartialclonefilter = blob:none\n");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -278,13 +289,13 @@ mod tests {
         let folder = Folder::take(dir.path()).unwrap();
         assert!(folder.open(1).unwrap().is_none());
         for number in 1..=3 {
-            let generation = folder.create(number, Hash::Sha256, 1).unwrap();
+            let generation = folder.create(number, Hash::Sha256, number == 2, 1).unwrap();
             if number < 3 {
                 generation.save().unwrap();
             }
         }
         let generation = folder.open(1).unwrap().unwrap();
-        assert_eq!((generation.number, generation.hash()), (2, Hash::Sha256));
+        assert_eq!((generation.number, generation.hash(), generation.partial), (2, Hash::Sha256, true));
         assert!(!dir.path().join("1.git").exists() && !dir.path().join("3.git").exists());
     }
 
@@ -292,8 +303,8 @@ mod tests {
     fn a_generation_whose_tip_is_missing_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::take(dir.path()).unwrap();
-        let mut generation = folder.create(1, Hash::Sha1, 1).unwrap();
-        generation.tips.insert("main".into(), ObjectId::empty_blob(Hash::Sha1));
+        let mut generation = folder.create(1, Hash::Sha1, false, 1).unwrap();
+        generation.tips.insert("refs/heads/main".into(), ObjectId::empty_blob(Hash::Sha1));
         generation.save().unwrap();
         assert!(folder.open(1).unwrap().is_none());
     }

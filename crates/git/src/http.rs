@@ -114,6 +114,14 @@ pub enum RemoteError {
         /// Bytes.
         limit: u64,
     },
+    /// More refs than are read.
+    #[error(
+        "the Git server lists more than {limit} refs; with protocol version 2 it would list those asked for alone"
+    )]
+    TooManyRefs {
+        /// How many are read.
+        limit: usize,
+    },
     /// Neither SHA-1 nor SHA-256.
     #[error("the repository's object format `{0}` is not supported: only sha1 and sha256 are")]
     ObjectFormat(String),

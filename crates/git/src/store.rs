@@ -1,7 +1,7 @@
 //! The object store of a mirror: a folder of packs with their indices, and nothing else. Reading checks every
 //! object's hash, so that damage is found where it is, and never handed on.
 //!
-//! A store is immutable; adding a pack makes a new store that shares the old packs.
+//! Packs are only added: a new store shares the old one's packs, and a reader sees those of the moment when it was made.
 
 mod cache;
 mod ingest;
@@ -9,7 +9,7 @@ mod ingest;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use gix::ObjectId;
 use gix::hash::Kind as Hash;
@@ -24,6 +24,9 @@ use crate::id::BlobId;
 /// Bytes of decoded objects that one reading operation may keep as delta bases. A fresh snapshot's deltas follow their
 /// bases closely, so this holds every base that is still needed.
 const DELTA_CACHE: usize = 16 << 20;
+
+/// The extension of Git's marker of a pack whose server promised what the pack refers to and leaves out.
+const PROMISED: &str = "promisor";
 
 /// What gix reports, without its type.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -112,11 +115,14 @@ pub enum Blob<'a> {
     },
 }
 
+/// Oldest first.
+type Packs = Arc<Vec<Arc<Bundle>>>;
+
 /// The packs of one mirror generation.
 pub(crate) struct PackStore {
     folder: PathBuf,
     hash: Hash,
-    packs: Vec<Arc<Bundle>>,
+    packs: RwLock<Packs>,
     /// Largest allocation that decoding one object may make.
     object_bytes: usize,
 }
@@ -131,11 +137,11 @@ struct Place {
 impl PackStore {
     /// Opens the folder and removes what an interrupted process may have left in it.
     pub(crate) fn open(folder: &Path, hash: Hash, object_bytes: usize) -> Result<Self, StoreError> {
-        let mut store = Self { folder: folder.to_owned(), hash, packs: Vec::new(), object_bytes };
+        let mut packs = Vec::new();
         for name in sweep(folder).map_err(|source| io_error(folder, source))? {
-            store.load(&folder.join(name))?;
+            packs.push(load(&folder.join(name), packs.len(), hash, object_bytes)?);
         }
-        Ok(store)
+        Ok(Self { folder: folder.to_owned(), hash, packs: RwLock::new(Arc::new(packs)), object_bytes })
     }
 
     pub(crate) fn hash(&self) -> Hash {
@@ -143,16 +149,32 @@ impl PackStore {
     }
 
     pub(crate) fn pack_count(&self) -> usize {
-        self.packs.len()
+        self.packs().len()
     }
 
     pub(crate) fn contains(&self, id: &ObjectId) -> bool {
-        self.place(id).is_some()
+        place(&self.packs(), id).is_some()
+    }
+
+    /// The ids of those objects that are not here.
+    pub(crate) fn missing(&self, ids: impl IntoIterator<Item = ObjectId>) -> Vec<ObjectId> {
+        let packs = self.packs();
+        ids.into_iter().filter(|id| place(&packs, id).is_none()).collect()
+    }
+
+    /// Takes over the packs of a store that was made from this one.
+    pub(crate) fn adopt(&self, next: &Self) {
+        *self.packs.write().unwrap_or_else(PoisonError::into_inner) = next.packs();
+    }
+
+    fn packs(&self) -> Packs {
+        Arc::clone(&self.packs.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A reader with buffers of its own, for one operation.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { store: self, inflate: Inflate::default(), cache: DeltaCache::new(DELTA_CACHE) }
+        let (inflate, cache) = (Inflate::default(), DeltaCache::new(DELTA_CACHE));
+        Reader { store: self, packs: self.packs(), inflate, cache }
     }
 
     /// Visits blobs in the order in which they are stored, so that deltas find their bases decoded. Duplicates are
@@ -163,14 +185,14 @@ impl PackStore {
         limit: u64,
         mut visit: impl FnMut(BlobId, Blob<'_>),
     ) -> Result<(), StoreError> {
+        let mut reader = self.reader();
         let mut places = Vec::with_capacity(ids.len());
         for id in ids {
-            let place = self.place(&id.0).ok_or_else(|| StoreError::Missing(id.to_string()))?;
-            let offset = self.packs[place.pack].index.pack_offset_at_index(place.entry);
+            let place = place(&reader.packs, &id.0).ok_or_else(|| StoreError::Missing(id.to_string()))?;
+            let offset = reader.packs[place.pack].index.pack_offset_at_index(place.entry);
             places.push((place.pack, offset, place, *id));
         }
         places.sort_unstable_by_key(|(pack, offset, ..)| (*pack, *offset));
-        let mut reader = self.reader();
         let mut content = Vec::new();
         for (_, _, place, id) in places {
             let kind = reader.read_at(place, &id.0, &mut content)?;
@@ -180,30 +202,29 @@ impl PackStore {
         }
         Ok(())
     }
+}
 
-    fn place(&self, id: &ObjectId) -> Option<Place> {
-        // The newest packs hold what the branch's tip changed last, so they are asked first.
-        let find = |(pack, bundle): (usize, &Arc<Bundle>)| {
-            bundle.index.lookup(id).map(|entry| Place { pack, entry })
-        };
-        self.packs.iter().enumerate().rev().find_map(find)
-    }
+fn place(packs: &[Arc<Bundle>], id: &ObjectId) -> Option<Place> {
+    // The newest packs hold what the branch's tip changed last, so they are asked first.
+    let find =
+        |(pack, bundle): (usize, &Arc<Bundle>)| bundle.index.lookup(id).map(|entry| Place { pack, entry });
+    packs.iter().enumerate().rev().find_map(find)
+}
 
-    fn load(&mut self, index: &Path) -> Result<(), StoreError> {
-        let opened = Bundle::at(index, self.hash);
-        let mut bundle =
-            opened.map_err(|source| StoreError::Open { path: index.to_owned(), source: source.into() })?;
-        // The number by which the delta cache knows the pack: its place in this store and in all that follow.
-        bundle.pack.id = u32::try_from(self.packs.len()).expect("a mirror is rebuilt long before 2^32 packs");
-        bundle.pack = bundle.pack.with_alloc_limit_bytes(Some(self.object_bytes));
-        self.packs.push(Arc::new(bundle));
-        Ok(())
-    }
+/// Opens a pack that becomes the store's `number`th.
+fn load(index: &Path, number: usize, hash: Hash, object_bytes: usize) -> Result<Arc<Bundle>, StoreError> {
+    let mut bundle = Bundle::at(index, hash)
+        .map_err(|source| StoreError::Open { path: index.to_owned(), source: source.into() })?;
+    // The number by which the delta cache knows the pack: its place in this store and in all that follow.
+    bundle.pack.id = u32::try_from(number).expect("a mirror is rebuilt long before 2^32 packs");
+    bundle.pack = bundle.pack.with_alloc_limit_bytes(Some(object_bytes));
+    Ok(Arc::new(bundle))
 }
 
 /// Reads objects of one store.
 pub(crate) struct Reader<'s> {
     store: &'s PackStore,
+    packs: Packs,
     inflate: Inflate,
     cache: DeltaCache,
 }
@@ -221,7 +242,7 @@ impl<'s> Reader<'s> {
 
     /// Reads any object into `out`; `None` where there is no such object.
     pub(crate) fn find(&mut self, id: &ObjectId, out: &mut Vec<u8>) -> Result<Option<Kind>, StoreError> {
-        match self.store.place(id) {
+        match place(&self.packs, id) {
             Some(place) => self.read_at(place, id, out).map(Some),
             None => Ok(None),
         }
@@ -229,7 +250,7 @@ impl<'s> Reader<'s> {
 
     fn read_at(&mut self, place: Place, id: &ObjectId, out: &mut Vec<u8>) -> Result<Kind, StoreError> {
         let damaged = |source| StoreError::Damaged { id: id.to_string(), source };
-        let bundle = &self.store.packs[place.pack];
+        let bundle = &self.packs[place.pack];
         let (data, _) = bundle
             .get_object_by_index(place.entry, out, &mut self.inflate, &mut self.cache)
             .map_err(|source| damaged(Some(source.into())))?;
@@ -254,7 +275,7 @@ fn sweep(folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
         let path = entry.path();
         let partner = match path.extension().and_then(|e| e.to_str()) {
             Some("idx") => path.with_extension("pack"),
-            Some("pack") => path.with_extension("idx"),
+            Some("pack" | PROMISED) => path.with_extension("idx"),
             _ => PathBuf::new(),
         };
         if !partner.is_file() {

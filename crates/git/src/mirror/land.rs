@@ -166,7 +166,7 @@ impl Mirror {
         also: &[String],
     ) -> Result<Vec<Command>, GitError> {
         let branches = further_branches(branch, also)?;
-        let tips = lsrefs::ls_refs(&self.remote, &branches).await?;
+        let tips = lsrefs::ls_refs(&self.remote, &branches, self.limits.refs).await?;
         let mut commands = Vec::with_capacity(also.len());
         for name in also {
             let old = name.strip_prefix(HEADS).and_then(|branch| tips.get(branch).copied().flatten());
@@ -274,7 +274,7 @@ impl Mirror {
         };
         let mut branches = further_branches(request.branch, request.also)?;
         branches.push(request.branch);
-        let tips = match lsrefs::ls_refs(&self.remote, &branches).await {
+        let tips = match lsrefs::ls_refs(&self.remote, &branches, self.limits.refs).await {
             Ok(tips) => tips,
             Err(error) => {
                 return Ok(PushOutcome::Unknown { error: answer.err().unwrap_or(error).into() });

@@ -8,36 +8,54 @@ use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
 use super::{Mirror, blocking, ref_name, root_tree};
+use crate::capabilities::Learn;
 use crate::error::GitError;
-use crate::fetch::{Boundary, Negotiation, PackStream};
+use crate::fetch::{Boundary, Filter, Negotiation, PackStream};
 use crate::generation::Generation;
+use crate::http::RemoteError;
 use crate::id::CommitId;
+use crate::lsrefs::HEADS;
 use crate::store::{self, PackStore, StoreError};
 
 /// Commits behind a branch's tip among which ours is looked for. A commit that others have buried deeper within the
 /// time of one push is reported as not found, and the next observation shows what it wrote.
 pub(super) const ANCESTRY_DEPTH: u32 = 256;
+/// The mirror's own name for a commit that is checked out and is no branch's tip.
+const CHECKOUT: &str = "refs/windlass/checkout";
 
 impl Mirror {
-    /// Makes a commit with all of its files available, and remembers it as the branch's tip. Incremental where
-    /// possible; without history in any case, so a rewritten branch costs no more than its changed files. A damaged
-    /// mirror, or one with too many packs, is replaced.
+    /// Makes a commit available, and remembers it as the branch's tip. Where the server allows, contents of files come
+    /// when they are read. Incremental where possible; without history in any case, so a rewritten branch costs no
+    /// more than its changed files. A damaged mirror, or one with too many packs, is replaced.
     pub async fn fetch(&mut self, branch: &str, tip: CommitId) -> Result<(), GitError> {
-        ref_name(branch)?;
+        self.fetch_as(&ref_name(branch)?, tip).await
+    }
+
+    /// As [`Self::fetch`], for a commit that a tag or another ref names, or nothing but its id. The last one is kept.
+    pub async fn fetch_commit(&mut self, commit: CommitId) -> Result<(), GitError> {
+        match self.fetch_as(CHECKOUT, commit).await {
+            Err(GitError::Remote(RemoteError::Server { message })) => {
+                Err(GitError::CommitRefused { commit: commit.to_string(), message })
+            }
+            result => result,
+        }
+    }
+
+    async fn fetch_as(&mut self, name: &str, tip: CommitId) -> Result<(), GitError> {
         let damaged = self.damaged.load(Ordering::Relaxed);
         let Some(generation) = self.current.clone().filter(|g| !damaged && g.hash() == tip.0.kind()) else {
-            return self.rebuild(branch, tip).await;
+            return self.rebuild(name, tip).await;
         };
         if generation.store.contains(&tip.0) {
-            return self.note_tip(generation, branch, tip).await;
+            return self.note_tip(generation, name, tip).await;
         }
         if generation.store.pack_count() >= self.limits.packs {
-            match self.rebuild(branch, tip).await {
+            match self.rebuild(name, tip).await {
                 Ok(()) => return Ok(()),
                 Err(error) => tracing::warn!(%error, "a mirror with many packs could not be renewed"),
             }
         }
-        match self.extend(generation, branch, tip.0).await {
+        match self.extend(generation, name, tip.0).await {
             Ok(next) => {
                 self.current = Some(next);
                 self.prune_memo().await;
@@ -45,7 +63,7 @@ impl Mirror {
             }
             Err(error) if error.is_damage() => {
                 tracing::warn!(%error, "a mirror is damaged and will be fetched again");
-                self.rebuild(branch, tip).await
+                self.rebuild(name, tip).await
             }
             Err(error) => Err(error),
         }
@@ -58,7 +76,7 @@ impl Mirror {
         if packs <= self.limits.packs / 4 {
             return Ok(false);
         }
-        self.rebuild(branch, tip).await.map(|()| true)
+        self.rebuild(&ref_name(branch)?, tip).await.map(|()| true)
     }
 
     /// Whether `commit` is `tip` or one of its ancestors, as the server sees it; looks at the last 256 generations.
@@ -87,16 +105,26 @@ impl Mirror {
         .await?;
         // Without `shallow` lines the server takes our commit's history as known, so what it sends is the commits
         // between the two, and no files where it can leave them out.
-        let negotiation = Negotiation {
-            want: tip.0,
+        let mut negotiation = Negotiation {
+            wants: vec![tip.0],
             haves: vec![commit.0],
             shallow: Vec::new(),
             depth: ANCESTRY_DEPTH,
             thin: false,
-            commits_only: true,
+            filter: Filter::Trees,
         };
-        let stream = PackStream::open(&self.remote, &negotiation, self.limits.pack_bytes).await?;
-        let store = store::receive(Arc::new(store), stream, false).await?;
+        let open = async |negotiation: &Negotiation| {
+            PackStream::open(&self.remote, negotiation, self.limits.pack_bytes).await
+        };
+        let stream = match open(&negotiation).await {
+            Err(RemoteError::Server { .. }) => {
+                // A server may know filters and not allow this one.
+                negotiation.filter = Filter::Nothing;
+                open(&negotiation).await?
+            }
+            result => result?,
+        };
+        let store = store::receive(Arc::new(store), stream, false, false).await?;
         blocking(move || {
             let found = look(&store)?;
             drop(scratch);
@@ -106,23 +134,24 @@ impl Mirror {
     }
 
     /// Fetches a fresh mirror beside the old one and swaps. On failure the old one stays.
-    async fn rebuild(&mut self, branch: &str, tip: CommitId) -> Result<(), GitError> {
-        let number = self.current.as_ref().map_or(1, Generation::next);
-        let (folder, object_bytes) = (Arc::clone(&self.folder), self.limits.object_bytes);
-        let empty = blocking(move || Ok(folder.create(number, tip.0.kind(), object_bytes)?)).await?;
-        let mut fresh = match self.extend(empty.clone(), branch, tip.0).await {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                discard(empty).await?;
-                return Err(error);
+    async fn rebuild(&mut self, name: &str, tip: CommitId) -> Result<(), GitError> {
+        let offered = self.remote.upload_server(Learn::IfUnknown).await?.server.gives_blobs;
+        let partial = offered && !self.whole.load(Ordering::Relaxed);
+        let mut fresh = match self.fresh(name, tip, partial).await {
+            Err(GitError::Remote(RemoteError::Server { .. })) if partial => {
+                // A server may know filters and allow none of them (uploadpackfilter.allow).
+                let fresh = self.fresh(name, tip, false).await?;
+                self.whole.store(true, Ordering::Relaxed);
+                fresh
             }
+            result => result?,
         };
         let others = self.current.as_ref().map(|old| old.tips.clone()).unwrap_or_default();
-        for (other, tip) in others.into_iter().filter(|(other, _)| other != branch) {
+        for (other, tip) in others.into_iter().filter(|(other, _)| other != name) {
             match self.extend(fresh.clone(), &other, tip).await {
                 Ok(next) => fresh = next,
-                // The branch may be gone; if it is not, its next fetch brings it back.
-                Err(error) => tracing::debug!(branch = other, %error, "a branch is not carried over"),
+                // It may be gone; if it is not, its next fetch brings it back.
+                Err(error) => tracing::debug!(name = other, %error, "a ref is not carried over"),
             }
         }
         self.damaged.store(false, Ordering::Relaxed);
@@ -133,40 +162,62 @@ impl Mirror {
         Ok(())
     }
 
+    /// A new generation that has `tip` alone.
+    async fn fresh(&self, name: &str, tip: CommitId, partial: bool) -> Result<Generation, GitError> {
+        let number = self.current.as_ref().map_or(1, Generation::next);
+        let (folder, object_bytes) = (Arc::clone(&self.folder), self.limits.object_bytes);
+        let empty = blocking(move || Ok(folder.create(number, tip.0.kind(), partial, object_bytes)?)).await?;
+        match self.extend(empty.clone(), name, tip.0).await {
+            Ok(fresh) => Ok(fresh),
+            Err(error) => {
+                discard(empty).await?;
+                Err(error)
+            }
+        }
+    }
+
     /// A generation that also has `tip`.
     async fn extend(
         &self,
         generation: Generation,
-        branch: &str,
+        name: &str,
         tip: ObjectId,
     ) -> Result<Generation, GitError> {
         let mut haves: Vec<ObjectId> = generation.tips.values().copied().collect();
         haves.sort_unstable();
         haves.dedup();
+        // A partial mirror asks without contents every time: with them, deltas could refer to contents that were left
+        // out here, and a pack that is not thin holds the whole snapshot again (a shallow tip has no known parent).
         let negotiation = Negotiation {
-            want: tip,
+            wants: vec![tip],
             thin: !haves.is_empty(),
             haves,
             shallow: generation.shallow.iter().copied().collect(),
             depth: 1,
-            commits_only: false,
+            filter: if generation.partial { Filter::Blobs } else { Filter::Nothing },
         };
         let mut stream = PackStream::open(&self.remote, &negotiation, self.limits.pack_bytes).await?;
         let boundary = std::mem::take(&mut stream.boundary);
-        let store = store::receive(Arc::clone(&generation.store), stream, negotiation.thin).await?;
-        track(generation, store, branch, tip, boundary).await
+        let old = Arc::clone(&generation.store);
+        let store = store::receive(old, stream, negotiation.thin, generation.partial).await?;
+        record(generation, store, name.to_owned(), tip, boundary).await
     }
 
     async fn note_tip(
         &mut self,
-        generation: Generation,
-        branch: &str,
+        mut generation: Generation,
+        name: &str,
         tip: CommitId,
     ) -> Result<(), GitError> {
-        if generation.tips.get(branch) != Some(&tip.0) {
-            let mut next = generation;
-            next.tips.insert(branch.to_owned(), tip.0);
-            self.current = Some(blocking(move || next.save().map(|()| next).map_err(GitError::from)).await?);
+        if generation.tips.get(name) != Some(&tip.0) {
+            let name = name.to_owned();
+            let noted = blocking(move || {
+                expect_commit(&generation.store, tip.0)?;
+                generation.tips.insert(name, tip.0);
+                generation.save()?;
+                Ok(generation)
+            });
+            self.current = Some(noted.await?);
         }
         Ok(())
     }
@@ -195,29 +246,47 @@ async fn discard(generation: Generation) -> Result<(), GitError> {
     .await
 }
 
-/// Checks that the tip arrived, and records it.
+/// Checks that a branch's tip is there, and records it.
 pub(super) async fn track(
-    mut generation: Generation,
+    generation: Generation,
     store: PackStore,
     branch: &str,
     tip: ObjectId,
     boundary: Boundary,
 ) -> Result<Generation, GitError> {
-    let branch = branch.to_owned();
+    record(generation, store, format!("{HEADS}{branch}"), tip, boundary).await
+}
+
+async fn record(
+    mut generation: Generation,
+    store: PackStore,
+    name: String,
+    tip: ObjectId,
+    boundary: Boundary,
+) -> Result<Generation, GitError> {
     blocking(move || {
         if !store.contains(&tip) {
             return Err(GitError::NotSent(tip.to_string()));
         }
+        expect_commit(&store, tip)?;
         let mut reader = store.reader();
         let root = root_tree(&mut reader, tip)?;
         if root != ObjectId::empty_tree(tip.kind()) {
             reader.read(&root, Kind::Tree, &mut Vec::new())?;
         }
         drop(reader);
-        generation.track(store, &branch, tip, &boundary)?;
+        generation.track(store, &name, tip, &boundary)?;
         Ok(generation)
     })
     .await
+}
+
+/// A ref of another kind of object is not damage.
+fn expect_commit(store: &PackStore, id: ObjectId) -> Result<(), GitError> {
+    match store.reader().find(&id, &mut Vec::new())? {
+        Some(Kind::Commit) => Ok(()),
+        _ => Err(GitError::NotACommit(id.to_string())),
+    }
 }
 
 /// Walks from `tip` through the commits in the store, whose last ones name parents that are not in it.

@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::io::{self, BufRead, Read};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 
 use bytes::{Buf as _, Bytes};
 use gix::objs::Data;
@@ -14,22 +14,24 @@ use gix_pack::Bundle;
 use gix_pack::bundle::write::Options;
 use tokio::sync::mpsc;
 
-use super::{PackStore, StoreError, io_error};
+use super::{PROMISED, PackStore, StoreError, io_error, load};
 use crate::error::GitError;
 use crate::fetch::PackStream;
 
 /// Pieces of a pack (at most 64 KiB each) that may wait for the indexer.
 const PIECES_AHEAD: usize = 16;
 
-/// Adds the pack that the server is sending. The old store stays valid whatever happens.
+/// Adds the pack that the server is sending; `promised` where it leaves things out. The old store stays valid whatever
+/// happens.
 pub(crate) async fn receive(
     store: Arc<PackStore>,
     mut stream: PackStream,
     thin: bool,
+    promised: bool,
 ) -> Result<PackStore, GitError> {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let mut pieces = Pieces { receiver, current: Bytes::new() };
-    let indexing = tokio::task::spawn_blocking(move || store.with_pack(&mut pieces, thin));
+    let indexing = tokio::task::spawn_blocking(move || store.add(&mut pieces, thin, promised));
     let pumped = loop {
         match stream.next().await {
             Ok(Some(piece)) => {
@@ -52,6 +54,10 @@ pub(crate) async fn receive(
 impl PackStore {
     /// A store with one more pack. `thin` allows deltas against objects of this store.
     pub(crate) fn with_pack(&self, pack: &mut dyn BufRead, thin: bool) -> Result<Self, StoreError> {
+        self.add(pack, thin, false)
+    }
+
+    fn add(&self, pack: &mut dyn BufRead, thin: bool, promised: bool) -> Result<Self, StoreError> {
         let options = Options {
             thread_limit: Some(1),
             alloc_limit_bytes: Some(self.object_bytes),
@@ -67,18 +73,19 @@ impl PackStore {
         if let Some(keep) = &outcome.keep_path {
             fs::remove_file(keep).map_err(|source| io_error(keep, source))?;
         }
-        let mut store = Self {
-            folder: self.folder.clone(),
-            hash: self.hash,
-            packs: self.packs.clone(),
-            object_bytes: self.object_bytes,
-        };
+        let mut packs = self.packs();
         if let Some(index) = &outcome.index_path
-            && !self.packs.iter().any(|bundle| bundle.index.path() == index)
+            && !packs.iter().any(|bundle| bundle.index.path() == index)
         {
-            store.load(index)?;
+            if promised {
+                let marker = index.with_extension(PROMISED);
+                fs::write(&marker, "").map_err(|source| io_error(&marker, source))?;
+            }
+            let pack = load(index, packs.len(), self.hash, self.object_bytes)?;
+            Arc::make_mut(&mut packs).push(pack);
         }
-        Ok(store)
+        let (folder, packs) = (self.folder.clone(), RwLock::new(packs));
+        Ok(Self { folder, hash: self.hash, packs, object_bytes: self.object_bytes })
     }
 
     fn pack_error(&self, error: gix::Error) -> StoreError {

@@ -18,6 +18,7 @@ async fn an_edit_lands_as_one_commit_and_git_agrees() {
     let world = World::new().await;
     let mut mirror = world.mirror().await;
     let tip = update(&mut mirror, "main").await;
+    contents(&mirror, tip).await;
     let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update app\n\nWindlass-Event: x").await;
     land(&mut mirror, "main", Some(tip), &prepared).await;
 

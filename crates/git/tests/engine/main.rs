@@ -4,8 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checkouts;
 mod further_refs;
 mod landing;
+mod partial;
 mod reading;
 mod refusals;
 mod repair;

@@ -176,6 +176,7 @@ async fn requests_go_through_the_configured_proxy() {
 #[tokio::test]
 async fn packs_larger_than_the_limit_are_refused() {
     let world = World::new().await;
+    world.server.switches().hidden = vec!["filter"];
     let noise = noise(60_000);
     let tip = world.foreign(&[("noise.txt", &noise)]);
     let limits = Limits { pack_bytes: 64 * 1024, ..Limits::default() };
@@ -193,6 +194,7 @@ async fn packs_larger_than_the_limit_are_refused() {
 #[tokio::test]
 async fn a_pack_that_breaks_off_changes_nothing() {
     let world = World::new().await;
+    world.server.switches().hidden = vec!["filter"];
     let mut mirror = world.mirror().await;
     let before = update(&mut mirror, "main").await;
     let noise = noise(5000);

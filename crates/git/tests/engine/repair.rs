@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_git::{ErrorKind, GitError, LayoutError, Limits, Mirror, PushOutcome, Remote, Retry};
 
-use crate::support::{World, contents, edit, land, push, update};
+use crate::support::{World, contents, edit, land, push, read_all, update};
 
 fn packs(mirror: &Mirror, extension: &str) -> Vec<PathBuf> {
     let folder = mirror.path().unwrap().join("objects/pack");
@@ -24,6 +24,7 @@ async fn a_reopened_mirror_goes_on_where_it_was() {
     let world = World::new().await;
     let mut mirror = world.mirror().await;
     let tip = update(&mut mirror, "main").await;
+    read_all(&mirror, tip).await;
     let prepared = edit(&mirror, tip, "README.md", "ours\n", "Update").await;
     land(&mut mirror, "main", Some(tip), &prepared).await;
     let folder = mirror.path().unwrap().join("objects/pack");
@@ -31,6 +32,7 @@ async fn a_reopened_mirror_goes_on_where_it_was() {
     fs::write(folder.join(".tmpAbCdEf"), "half a pack").unwrap();
     fs::write(folder.join("pack-0000.pack"), "no index").unwrap();
     fs::write(folder.join("pack-1111.keep"), "").unwrap();
+    fs::write(folder.join("pack-2222.promisor"), "").unwrap();
     fs::create_dir_all(world.temp.path().join("mirror/7.git/objects")).unwrap();
     fs::create_dir_all(world.temp.path().join("mirror/scratch-x")).unwrap();
     drop(mirror);
@@ -39,7 +41,7 @@ async fn a_reopened_mirror_goes_on_where_it_was() {
     let mut mirror = world.mirror().await;
     assert_eq!(contents(&mirror, prepared.id()).await[0].1, "ours\n");
     assert_eq!(world.server.requests(), [""; 0]);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "two packs with their indices");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 8, "three packs with indices, two of them partial");
     assert_eq!(
         fs::read_dir(world.temp.path().join("mirror")).unwrap().count(),
         2,

@@ -194,6 +194,13 @@ pub(crate) async fn land(mirror: &mut Mirror, branch: &str, old: Option<CommitId
     assert!(matches!(outcome, PushOutcome::Landed { .. }), "{outcome:?}");
 }
 
+/// Reads every file of a commit at once; returns how many contents there are.
+pub(crate) async fn read_all(mirror: &Mirror, commit: CommitId) -> usize {
+    let files = mirror.files(commit, "", |_| true).await.unwrap();
+    let ids = files.into_iter().map(|file| file.blob).collect();
+    mirror.read_blobs(ids, 0, |count, _, _| *count += 1).await.unwrap()
+}
+
 /// Every file of a commit with its content.
 pub(crate) async fn contents(mirror: &Mirror, commit: CommitId) -> Vec<(String, String)> {
     let mut out = Vec::new();
