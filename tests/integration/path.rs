@@ -3,7 +3,7 @@
 
 mod choices;
 mod declared;
-mod layouts;
+pub(crate) mod layouts;
 mod orders;
 mod places;
 mod senders;

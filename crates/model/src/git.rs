@@ -1,9 +1,6 @@
 //! How an automation's commits are signed and pushed: `spec.git` of an ImageUpdateAutomation beside its branches. Values
 //! alone; the loader reads them.
 
-/// The branch where neither the automation nor the GitRepository names one (image-automation-controller 1.2).
-pub const DEFAULT_BRANCH: &str = "master";
-
 /// `spec.git.push.refspec`: a second destination of the commits. Never forced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushRefspec {

@@ -3,6 +3,7 @@
 //! This crate is pure: it reads no file, no clock and no environment, and it never logs. Behaviour that needs any
 //! of these lives above it.
 
+pub mod checkout;
 pub mod clock;
 pub mod git;
 pub mod image;

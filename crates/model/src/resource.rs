@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::checkout::Checkout;
 use crate::git::{PushRefspec, SigningKey};
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
@@ -257,9 +258,9 @@ pub struct ImageUpdateAutomation {
     pub meta: Meta,
     /// `spec.sourceRef`: a GitRepository; the namespace defaults to the automation's own.
     pub source: ObjectKey,
-    /// `spec.git.checkout.ref.branch`; absent means the GitRepository's branch, else `master`.
-    pub checkout_branch: Option<String>,
-    /// `spec.git.push.branch`; absent means the checkout branch.
+    /// `spec.git.checkout.ref`; absent means the GitRepository's. See [`Self::checkout_of`].
+    pub checkout: Option<Checkout>,
+    /// `spec.git.push.branch`; absent means the branch that is checked out.
     pub push_branch: Option<String>,
     /// `spec.git.push.refspec`: pushed in addition to the branch.
     pub push_refspec: Option<PushRefspec>,
@@ -324,6 +325,18 @@ pub enum EditKind {
     },
 }
 
+impl ImageUpdateAutomation {
+    /// What is checked out: the automation's own ref, else the GitRepository's, else the branch `master`.
+    pub fn checkout_of(&self, source: &GitRepository) -> Checkout {
+        self.checkout.as_ref().or(source.reference.as_ref()).cloned().unwrap_or_default()
+    }
+
+    /// The branch that is pushed to. `None` where none is named and what is checked out is no branch.
+    pub fn push_branch_of(&self, source: &GitRepository) -> Option<String> {
+        self.push_branch.clone().or_else(|| self.checkout_of(source).branch().map(str::to_owned))
+    }
+}
+
 /// The message of a commit whose automation has no template (image-automation-controller 1.2).
 pub const DEFAULT_COMMIT_MESSAGE: &str = "Update from image update automation";
 
@@ -374,8 +387,8 @@ pub struct GitRepository {
     pub meta: Meta,
     /// `spec.url`: `http://` or `https://`, without credentials.
     pub url: String,
-    /// `spec.ref.branch`
-    pub branch: Option<String>,
+    /// `spec.ref`
+    pub reference: Option<Checkout>,
     /// `spec.secretRef.name`: `username` and `password`, or `bearerToken`; `ca.crt` (legacy `caFile`).
     pub secret: Option<String>,
     /// `spec.proxySecretRef.name`: `address`, `username`, `password`.

@@ -70,6 +70,17 @@ impl Constraint {
         self.groups.iter().any(|group| group.matches(version))
     }
 
+    /// The tag with the highest version that satisfies any group (fluxcd/pkg `git/gogit` `cloneSemVer`). Among equal
+    /// versions, which differ in spelling or build metadata alone, Flux takes that of the younger commit, where that
+    /// differs; here it is the bytewise highest, which needs no commit.
+    pub fn newest<'t>(&self, tags: impl IntoIterator<Item = &'t str>) -> Option<&'t str> {
+        let versions = tags.into_iter().filter_map(|tag| Some((version::parse_tag(tag)?, tag)));
+        versions
+            .filter(|(version, _)| self.matches(version))
+            .max_by(|(left, one), (right, other)| version::compare(left, right).then_with(|| one.cmp(other)))
+            .map(|(_, tag)| tag)
+    }
+
     /// As [`Self::matches`], with the reason.
     pub fn check(&self, version: &Version) -> Result<(), Unmet> {
         if self.matches(version) {

@@ -7,12 +7,12 @@ use windlass_git::{CommitId, GitError, Mirror, Prepared, PushOutcome, PushReques
 use windlass_model::ObjectKey;
 
 use crate::board::Severity;
+use crate::checkouts::Head;
 use crate::landing::Landing;
 use crate::lane::{Answers, Job, Lane, Round, git_failure};
 use crate::lanes::{LaneFailure, LaneKey, Target};
 use crate::metrics::PushResult;
 use crate::rebuild::Apart;
-use crate::round::Head;
 
 /// The branch has the commits.
 pub(crate) struct Pushed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use windlass_git::{CommitId, GitError, Mirror};
+use windlass_git::{BlobId, CommitId, GitError, Mirror};
 use windlass_manifest::Standing;
 use windlass_manifest::edit::Edit;
 use windlass_model::message::ChangeNotice;
@@ -210,7 +210,11 @@ impl Desk<'_> {
         draft: &mut Draft,
     ) -> Result<Vec<usize>, GitError> {
         let mut written = Vec::new();
-        for (file, edits) in edits(marked, places, facts, plan) {
+        let edits = edits(marked, places, facts, plan);
+        // After a mirror was renewed, files that are known need not be there: one request for all of them.
+        let edited: Vec<BlobId> = edits.keys().filter_map(|file| marked.files[*file].blob()).collect();
+        self.mirror.complete(&edited).await?;
+        for (file, edits) in edits {
             let file = &marked.files[file];
             let bytes = file.bytes(self.mirror).await?;
             let edited = edits.make(file, bytes.clone());

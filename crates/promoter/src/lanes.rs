@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_model::git::DEFAULT_BRANCH;
+use windlass_model::checkout::Checkout;
 use windlass_model::resource::{GitRepository, ImageUpdateAutomation, Resource};
 use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef};
 
@@ -76,7 +76,7 @@ impl LaneFailure {
 pub(crate) struct Target {
     pub(crate) automation: Arc<ImageUpdateAutomation>,
     pub(crate) source: Arc<GitRepository>,
-    pub(crate) checkout: String,
+    pub(crate) checkout: Checkout,
     pub(crate) push: String,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Delivery<'a> {
     /// Where a push branch starts.
-    pub(crate) checkout: &'a str,
+    pub(crate) checkout: &'a Checkout,
     /// A further ref that gets the commits, in full.
     pub(crate) also: Option<&'a str>,
     /// Push options.
@@ -112,9 +112,9 @@ impl Target {
         {
             return Standing::Idle;
         }
-        let checkout = automation.checkout_branch.as_ref().or(source.branch.as_ref());
-        let checkout = checkout.map_or(DEFAULT_BRANCH, String::as_str).to_owned();
-        let push = automation.push_branch.clone().unwrap_or_else(|| checkout.clone());
+        let checkout = automation.checkout_of(source);
+        // Without it, the automation is not ready.
+        let Some(push) = automation.push_branch_of(source) else { return Standing::Idle };
         Standing::Active(Self { automation: automation.clone(), source: source.clone(), checkout, push })
     }
 

@@ -8,6 +8,7 @@ mod adopted;
 mod agreements;
 mod approach;
 mod board;
+mod checkouts;
 mod choices;
 mod commit_text;
 mod deliver;

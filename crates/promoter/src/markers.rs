@@ -242,6 +242,14 @@ struct Unread {
 }
 
 impl MarkedFile {
+    /// The content in the repository, unless an earlier draft changed it.
+    pub(crate) fn blob(&self) -> Option<BlobId> {
+        match self.content {
+            Content::Blob(id) => Some(id),
+            Content::Drafted(_) => None,
+        }
+    }
+
     /// The file's bytes.
     pub(crate) async fn bytes(&self, mirror: &Mirror) -> Result<Vec<u8>, GitError> {
         match &self.content {

@@ -9,12 +9,13 @@ use windlass_model::resource::Resource as _;
 
 use crate::adopted::Adopted;
 use crate::agreements::Agreements;
+use crate::checkouts::{self, Head};
 use crate::commit_text;
 use crate::draft::{Desk, DraftError};
 use crate::lane::{Job, Lane};
 use crate::lanes::{Standing, Target};
 use crate::markers::Overlay;
-use crate::round::{Drafted, Head};
+use crate::round::Drafted;
 
 /// How a push branch stands to its checkout branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Lane {
         if everyone.iter().any(|target| target.delivery() != first.delivery()) {
             return Ok(None);
         }
-        mirror.fetch(&first.checkout, onto).await?;
+        checkouts::fetch(mirror, &first.checkout, onto).await?;
         let head = Head { base: onto, replaces: Some(head.base), ..head };
         let mut drafted = self.make(Job { targets: &everyone, ..job }, mirror, head).await?;
         if !drafted.failed.is_empty() {

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use windlass_git::{CommitId, CommitText, GitError, Identity, Mirror, Prepared};
+use windlass_git::{CommitText, GitError, Identity, Mirror, Prepared};
 use windlass_model::{ObjectKey, Spec};
 use windlass_store::Record;
 
 use crate::adopted::Adopted;
 use crate::agreements::{Agreements, Hold, NewAgreement};
+use crate::checkouts::Head;
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
 use crate::landing::{Landing, LandingCommit};
@@ -16,22 +17,9 @@ use crate::lane::{Answers, Job, Lane, Round, all};
 use crate::lanes::{self, LaneFailure, Target};
 use crate::markers::Overlay;
 use crate::metrics::PushResult;
-use crate::rebuild::Apart;
 
 /// Flux requires only the author's address; a commit needs a name too.
 const DEFAULT_AUTHOR: &str = "Windlass";
-
-/// Where the branch is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) base: CommitId,
-    /// `None` where the push creates the branch.
-    pub(crate) expected: Option<CommitId>,
-    /// What the push takes off the branch, where the branch is rebuilt.
-    pub(crate) replaces: Option<CommitId>,
-    /// The branch is behind its checkout branch, and stays so: it has commits of others.
-    pub(crate) shared: bool,
-}
 
 /// A draft that became a commit.
 pub(crate) struct Made {
@@ -114,40 +102,6 @@ impl Lane {
             answers.insert(automation, settled);
         }
         Ok(Round::Settled(answers))
-    }
-
-    /// Where the branch is now, with everything fetched, and the checkout branch's tip where the branch is to be rebuilt
-    /// on it; or why there is nothing to build on.
-    async fn observe(
-        &mut self,
-        job: Job<'_>,
-        mirror: &mut Mirror,
-    ) -> Result<Result<(Head, Option<CommitId>), String>, GitError> {
-        let push = self.key.branch.clone();
-        let checkout = job.targets.first().map_or(&push, |target| &target.checkout);
-        let tips = mirror.ls_refs(&[&push, checkout]).await?;
-        let tip = |branch: &str| tips.get(branch).copied().flatten();
-        let start = |base, expected| Head { base, expected, replaces: None, shared: false };
-        let mut head = match (tip(&push), tip(checkout)) {
-            (Some(tip), _) => start(tip, Some(tip)),
-            (None, Some(tip)) => start(tip, None),
-            (None, None) => {
-                return Ok(Err(format!(
-                    "branch {checkout} does not exist in the repository: create it, or name another one in \
-                     spec.git.checkout.ref.branch"
-                )));
-            }
-        };
-        mirror.fetch(if head.expected.is_some() { &push } else { checkout }, head.base).await?;
-        let mut onto = None;
-        if let (Some(push), Some(checkout)) = (head.expected, tip(checkout))
-            && push != checkout
-        {
-            let apart = self.compare(job.spec, mirror, push, checkout).await?;
-            head.shared = apart == Apart::Shared;
-            onto = (apart == Apart::Behind).then_some(checkout);
-        }
-        Ok(Ok((head, onto)))
     }
 
     /// Drafts and commits, each automation on top of the one before.

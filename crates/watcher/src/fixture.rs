@@ -80,7 +80,7 @@ pub(crate) fn automation(name: &str, source: &str) -> ImageUpdateAutomation {
     ImageUpdateAutomation {
         meta: meta(name),
         source: key(source),
-        checkout_branch: None,
+        checkout: None,
         push_branch: None,
         push_refspec: None,
         push_options: Vec::new(),
@@ -102,7 +102,7 @@ pub(crate) fn git_repository(name: &str) -> GitRepository {
     GitRepository {
         meta: meta(name),
         url: "https://git.example/fleet.git".to_owned(),
-        branch: None,
+        reference: None,
         secret: Some("git".to_owned()),
         proxy_secret: None,
         timeout: Duration::from_mins(1),

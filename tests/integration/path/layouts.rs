@@ -12,7 +12,7 @@ use windlass_testkit::world::{
 };
 
 /// Rewrites a file of the configuration.
-pub(super) fn edit_configuration(world: &World, file: &str, edit: impl FnOnce(&str) -> String) -> Result<()> {
+pub(crate) fn edit_configuration(world: &World, file: &str, edit: impl FnOnce(&str) -> String) -> Result<()> {
     let before =
         std::fs::read_to_string(world.config.path().join(file)).context("reading the configuration")?;
     let after = edit(&before);
@@ -49,7 +49,7 @@ async fn a_push_branch_is_made_from_the_checkout_branch_and_then_built_upon() ->
     .await
 }
 
-async fn wait_on_branch(world: &World, branch: &str, tag: &str) -> Result<()> {
+pub(crate) async fn wait_on_branch(world: &World, branch: &str, tag: &str) -> Result<()> {
     let wanted = world.expected_manifest(tag);
     eventually(PATIENCE, format!("{tag} on {branch}"), async || {
         let found = world.repository.show(branch, MANIFEST_PATH).await?;

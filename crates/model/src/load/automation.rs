@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::branch::check_branch;
+use super::branch;
 use super::declared;
 use super::duration::Units;
-use super::fields::{Fields, Slot};
+use super::fields::Slot;
 use super::object::{EDITS, Object, TEMPLATES};
 use super::{push, selector};
+use crate::checkout::Checkout;
 use crate::git::{PushRefspec, SigningKey};
 use crate::name::ObjectKey;
 use crate::resource::ImageUpdateAutomation;
 
 /// Fields of `spec`.
 const SPEC: &[&str] = &["sourceRef", "git", "interval", "policySelector", "update", "suspend"];
-/// What `git.checkout.ref` may name beside a branch. Such a checkout has no branch of its own to go on from.
-const FIXED_REFS: &[&str] = &["tag", "semver", "name", "commit"];
 
 pub(super) fn decode(object: &Object<'_>) -> Option<ImageUpdateAutomation> {
     let spec = object.spec(SPEC)?;
@@ -31,7 +30,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<ImageUpdateAutomation> {
     Some(ImageUpdateAutomation {
         meta: object.meta(),
         source: source?,
-        checkout_branch: git.checkout_branch,
+        checkout: git.checkout,
         push_branch: git.push.branch,
         push_refspec: git.push.refspec,
         push_options: git.push.options,
@@ -69,7 +68,7 @@ fn source(slot: &Slot<'_>, object: &Object<'_>) -> Option<ObjectKey> {
 
 /// `spec.git`
 struct Git {
-    checkout_branch: Option<String>,
+    checkout: Option<Checkout>,
     push: Push,
     commit: Commit,
 }
@@ -93,36 +92,23 @@ struct Commit {
 
 fn git(slot: &Slot<'_>, object: &Object<'_>) -> Option<Git> {
     let git = slot.fields(&["checkout", "commit", "push"])?;
-    let checkout_branch = git.slot("checkout").and_then(|slot| checkout(&slot));
+    let checkout = git.slot("checkout").and_then(|slot| checkout(&slot, object));
     let push = git.slot("push").map(|slot| push_to(&slot)).unwrap_or_default();
     let commit = git.required("commit").and_then(|slot| commit(&slot, object));
-    Some(Git { checkout_branch, push, commit: commit? })
+    Some(Git { checkout, push, commit: commit? })
 }
 
-fn checkout(slot: &Slot<'_>) -> Option<String> {
-    let reference = slot.fields(&["ref"])?.required("ref")?;
-    let fields = reference.fields(&["branch", "tag", "semver", "name", "commit"])?;
-    for slot in FIXED_REFS.iter().filter_map(|name| fields.slot(name)) {
-        if slot.text().is_some_and(|text| !text.is_empty()) {
-            slot.unsupported("only a branch can be checked out: use spec.git.checkout.ref.branch");
-        }
-    }
-    branch(&fields)
+fn checkout(slot: &Slot<'_>, object: &Object<'_>) -> Option<Checkout> {
+    branch::checkout(&slot.fields(&["ref"])?.required("ref")?, object.semantics)
 }
 
 fn push_to(slot: &Slot<'_>) -> Push {
     let Some(fields) = slot.fields(&["branch", "refspec", "options"]) else { return Push::default() };
     Push {
-        branch: branch(&fields),
+        branch: branch::branch(&fields),
         refspec: fields.slot("refspec").and_then(|slot| push::refspec(&slot)),
         options: fields.slot("options").map(|slot| push::options(&slot)).unwrap_or_default(),
     }
-}
-
-fn branch(fields: &Fields<'_>) -> Option<String> {
-    let slot = fields.slot("branch")?;
-    let text = slot.text().filter(|text| !text.is_empty())?;
-    slot.check(check_branch(text)).map(|()| text.to_owned())
 }
 
 fn commit(slot: &Slot<'_>, object: &Object<'_>) -> Option<Commit> {
@@ -196,7 +182,7 @@ mod tests {
     fn the_smallest_automation_has_the_defaults_of_flux() {
         let automation = automation(COMMIT, "");
         assert_eq!(automation.source, ObjectKey::new("default", "fleet"));
-        assert_eq!((automation.checkout_branch, automation.push_branch), (None, None));
+        assert_eq!((automation.checkout, automation.push_branch), (None, None));
         assert_eq!((automation.author_name, automation.author_email.as_str()), (None, "bot@example.com"));
         assert_eq!((automation.message_template, automation.policy_selector), (None, None));
         assert_eq!(automation.update_path, "");
@@ -212,7 +198,7 @@ mod tests {
                     matchLabels: {a: b}\n    matchExpressions:\n    - {key: k, operator: In, values: [v]}\n    - \
                     {key: e, operator: DoesNotExist}\n";
         let automation = automation(git, rest);
-        assert_eq!(automation.checkout_branch.as_deref(), Some("main"));
+        assert_eq!(automation.checkout, Some(Checkout::Branch("main".to_owned())));
         assert_eq!(automation.push_branch.as_deref(), Some("flux/updates"));
         assert_eq!(automation.push_refspec.unwrap().destination, "refs/for/main");
         assert_eq!(automation.push_options, ["ci.skip", "merge_request.target=main"]);
@@ -231,26 +217,6 @@ mod tests {
             ],
         };
         assert_eq!(automation.policy_selector, Some(selector));
-    }
-
-    #[test]
-    fn fields_that_are_not_acted_on_are_named() {
-        let git = "    checkout: {ref: {tag: v1, semver: '*', name: refs/x, commit: abc}}\n    commit: {author: \
-                   {email: a}}\n";
-        let automation = automation(git, "");
-        let fields: Vec<_> = automation.meta.unsupported.iter().map(|u| u.field.as_str()).collect();
-        assert_eq!(
-            fields,
-            [
-                "spec.git.checkout.ref.tag",
-                "spec.git.checkout.ref.semver",
-                "spec.git.checkout.ref.name",
-                "spec.git.checkout.ref.commit",
-            ]
-        );
-        assert!(
-            automation.meta.not_supported().unwrap().contains("spec.git.checkout.ref.tag: only a branch")
-        );
     }
 
     #[test]

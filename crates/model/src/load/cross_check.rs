@@ -235,6 +235,13 @@ impl<'s> Check<'s> {
                 );
                 self.blocking(&about, FIELD, message);
             }
+            Some(source) if automation.push_branch_of(source).is_none() => {
+                let message = format_args!(
+                    "is required, for {} is checked out, which is no branch to go on from",
+                    automation.checkout_of(source)
+                );
+                self.blocking(&about, "spec.git.push.branch", message);
+            }
             Some(source) => {
                 if let Some(message) = push::contradiction(automation, source) {
                     self.blocking(&about, "spec.git.push.refspec", message);
@@ -681,6 +688,36 @@ mod tests {
             "{problems:?}"
         );
         assert!(not_ready.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_branch_needs_one_to_push_to() {
+        let automation = |git: &str| {
+            format!(
+                "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata: {{name: app}}\nspec:\n  \
+                 sourceRef: {{name: fleet}}\n  interval: 5m\n  git: {{{git}commit: {{author: {{email: a}}}}}}\n"
+            )
+        };
+        let (branch, tag) = (git("https://x.y/z", ""), git("https://x.y/z", "  ref: {tag: v1}\n"));
+        for (source, checkout, missing) in [
+            (&branch, "", None),
+            (&tag, "", Some("tag v1")),
+            (&tag, "push: {branch: updates}, ", None),
+            (&tag, "checkout: {ref: {branch: main}}, ", None),
+            (&branch, "checkout: {ref: {semver: '>=1'}}, ", Some("the tags in the range `>=1`")),
+            (&branch, "checkout: {ref: {name: refs/heads/main}}, ", Some("ref refs/heads/main")),
+        ] {
+            let (problems, not_ready) = checked(&format!("{source}{}", automation(checkout)));
+            let expected =
+                missing.map(|what| format!("spec.git.push.branch: is required, for {what} is checked out"));
+            let found = problems.iter().find(|problem| problem.contains("spec.git.push.branch"));
+            match (&expected, found) {
+                (Some(expected), Some(found)) => assert!(found.contains(expected.as_str()), "{found}"),
+                (None, None) => {}
+                _ => panic!("{checkout}: {problems:?}"),
+            }
+            assert_eq!(not_ready.len(), usize::from(missing.is_some()), "{not_ready:?}");
+        }
     }
 
     #[test]

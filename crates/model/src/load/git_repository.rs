@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::branch::check_branch;
+use super::branch;
 use super::duration::Units;
 use super::fields::{Fields, Slot};
 use super::object::{ACCESS_FROM, Object};
@@ -31,7 +31,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
     }
     let spec = object.spec(&known)?;
     let url = spec.required("url").and_then(|slot| url(&slot));
-    let branch = spec.slot("ref").and_then(|slot| reference(&slot));
+    let reference = spec.slot("ref").and_then(|slot| branch::checkout(&slot, object.semantics));
     let secret = spec.local_reference("secretRef");
     let proxy_secret = spec.local_reference("proxySecretRef");
     let timeout = spec.duration("timeout", Units::UpToMinutes).unwrap_or(DEFAULT_TIMEOUT);
@@ -40,7 +40,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
     provider(&spec);
     check_ignored(&spec);
     let meta = object.meta();
-    Some(GitRepository { meta, url: url?, branch, secret, proxy_secret, timeout, suspend, access_from })
+    Some(GitRepository { meta, url: url?, reference, secret, proxy_secret, timeout, suspend, access_from })
 }
 
 fn access_from(slot: &Slot<'_>) -> Vec<String> {
@@ -93,18 +93,6 @@ fn is_scp_like(text: &str) -> bool {
         && text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
 }
 
-fn reference(slot: &Slot<'_>) -> Option<String> {
-    let fields = slot.fields(&["branch", "tag", "semver", "name", "commit"])?;
-    for slot in ["tag", "semver", "name", "commit"].iter().filter_map(|name| fields.slot(name)) {
-        if slot.text().is_some_and(|text| !text.is_empty()) {
-            slot.unsupported("only a branch can be written to: use spec.ref.branch");
-        }
-    }
-    let branch = fields.slot("branch")?;
-    let text = branch.text().filter(|text| !text.is_empty())?;
-    branch.check(check_branch(text)).map(|()| text.to_owned())
-}
-
 fn provider(spec: &Fields<'_>) {
     if let Some(slot) = spec.slot("provider") {
         let words = [("generic", true), ("azure", false), ("aws", false), ("github", false)];
@@ -148,6 +136,7 @@ fn check_ignored(spec: &Fields<'_>) {
 mod tests {
     use super::super::testing::{found, only, problems};
     use super::*;
+    use crate::checkout::Checkout;
 
     fn with(spec: &str) -> String {
         format!(
@@ -164,27 +153,23 @@ mod tests {
     fn what_is_acted_on_is_read_and_the_rest_is_only_checked() {
         let minimal = repository("  url: https://example.com/org/fleet\n");
         assert_eq!(minimal.url, "https://example.com/org/fleet");
-        assert_eq!((minimal.timeout, minimal.branch, minimal.secret), (DEFAULT_TIMEOUT, None, None));
+        assert_eq!((minimal.timeout, minimal.reference, minimal.secret), (DEFAULT_TIMEOUT, None, None));
         let text = "  url: http://git.local:3000/fleet.git\n  ref: {branch: prod}\n  secretRef: {name: a}\n  \
                     proxySecretRef: {name: p}\n  timeout: 20s\n  provider: generic\n  suspend: true\n  ignore: |\n    \
                     /docs\n  include:\n  - {repository: {name: x}, fromPath: a, toPath: b}\n  recurseSubmodules: \
                     true\n  sparseCheckout: [a]\n  verify: {mode: HEAD, secretRef: {name: k}}\n";
         let full = repository(text);
-        assert_eq!(full.branch.as_deref(), Some("prod"));
+        assert_eq!(full.reference, Some(Checkout::Branch("prod".to_owned())));
         assert_eq!((full.secret.as_deref(), full.proxy_secret.as_deref()), (Some("a"), Some("p")));
         assert_eq!(full.timeout, Duration::from_secs(20));
         assert!(full.suspend && full.meta.unsupported.is_empty());
     }
 
     #[test]
-    fn ssh_fixed_references_and_providers_are_not_supported_and_say_so() {
+    fn ssh_and_providers_are_not_supported_and_say_so() {
         for (spec, field) in [
             ("  url: ssh://git@example.com/fleet\n", "spec.url"),
             ("  url: git@example.com:org/fleet.git\n", "spec.url"),
-            ("  url: https://x.y/z\n  ref: {tag: v1}\n", "spec.ref.tag"),
-            ("  url: https://x.y/z\n  ref: {semver: '*'}\n", "spec.ref.semver"),
-            ("  url: https://x.y/z\n  ref: {name: refs/x}\n", "spec.ref.name"),
-            ("  url: https://x.y/z\n  ref: {commit: abc}\n", "spec.ref.commit"),
             ("  url: https://x.y/z\n  provider: github\n", "spec.provider"),
             ("  url: https://x.y/z\n  serviceAccountName: git\n", "spec.serviceAccountName"),
         ] {

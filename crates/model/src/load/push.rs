@@ -3,7 +3,7 @@
 
 use super::branch::check_branch;
 use super::fields::Slot;
-use crate::git::{DEFAULT_BRANCH, PushRefspec, SigningFormat, SigningKey};
+use crate::git::{PushRefspec, SigningFormat, SigningKey};
 use crate::resource::{GitRepository, ImageUpdateAutomation};
 
 /// Longest push option and most of them; forges define about a dozen, and a title fits easily.
@@ -76,14 +76,13 @@ fn parse(text: &str) -> Result<PushRefspec, &'static str> {
 /// Why the refspec makes no sense beside the branch that is pushed, which the GitRepository may name.
 pub(super) fn contradiction(automation: &ImageUpdateAutomation, source: &GitRepository) -> Option<String> {
     let PushRefspec { branch, destination } = automation.push_refspec.as_ref()?;
-    let named = [&automation.push_branch, &automation.checkout_branch, &source.branch];
-    let pushed = named.into_iter().find_map(Option::as_deref).unwrap_or(DEFAULT_BRANCH);
-    if branch.as_ref().is_some_and(|branch| branch != pushed) {
+    let pushed = automation.push_branch_of(source)?;
+    if branch.as_ref().is_some_and(|branch| *branch != pushed) {
         return Some(format!(
             "must start with `HEAD:` or `{HEADS}{pushed}:`: the commits are on that branch"
         ));
     }
-    if destination.strip_prefix(HEADS) == Some(pushed) {
+    if destination.strip_prefix(HEADS) == Some(&pushed) {
         return Some(format!("must not end with `:{destination}`: that branch is pushed anyway"));
     }
     None

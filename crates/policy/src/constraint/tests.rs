@@ -185,3 +185,14 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_newest_of_a_repositorys_tags_is_found_and_ties_are_settled() {
+    let newest =
+        |range: &str, tags: &'static [&str]| Constraint::parse(range).unwrap().newest(tags.iter().copied());
+    assert_eq!(newest("*", &["v1.9.0", "v1.10.0", "latest", "v2.0.0-rc.1"]), Some("v1.10.0"));
+    // Two parts are no version in a tag.
+    assert_eq!(newest(">=1", &["1.2.3+a", "1.2.3+b", "1.3"]), Some("1.2.3+b"));
+    assert_eq!(newest("*", &["v1.2.3", "1.2.3"]), Some("v1.2.3"));
+    assert_eq!(newest("^1", &["2.0.0", "main"]), None);
+}

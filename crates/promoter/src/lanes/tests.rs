@@ -36,14 +36,19 @@ fn an_automation_is_written_only_where_nothing_keeps_it_from_working() {
         Standing::Active(target) => Some((target.checkout, target.push)),
         Standing::Idle => None,
     };
-    let branches = |checkout: &str, push: &str| Some((checkout.to_owned(), push.to_owned()));
+    let branches =
+        |checkout: &str, push: &str| Some((Checkout::Branch(checkout.to_owned()), push.to_owned()));
     let fleet = automation("fleet", "");
     assert_eq!(active(&[&source(url, ""), &fleet]), branches("master", "master"));
     assert_eq!(active(&[&source(url, "ref: {branch: main}"), &fleet]), branches("main", "main"));
     let pushes = fleet.replace("git: {", "git: {checkout: {ref: {branch: dev}}, push: {branch: release}, ");
     assert_eq!(active(&[&source(url, "ref: {branch: main}"), &pushes]), branches("dev", "release"));
+    let pushes = fleet.replace("git: {", "git: {push: {branch: release}, ");
+    let tag = (Checkout::Tag("v1".to_owned()), "release".to_owned());
+    assert_eq!(active(&[&source(url, "ref: {tag: v1}"), &pushes]), Some(tag));
     for (why, documents) in [
-        ("removed", &[&source(url, "")][..]),
+        ("no branch to push to", &[&source(url, "ref: {tag: v1}"), &fleet][..]),
+        ("removed", &[&source(url, "")]),
         ("suspended", &[&source(url, ""), &automation("fleet", "suspend: true")]),
         ("no source", &[&fleet]),
         ("source suspended", &[&source(url, "suspend: true"), &fleet]),
