@@ -8,6 +8,7 @@ mod figures;
 mod fleet;
 mod hooks;
 mod memory;
+mod mirror;
 mod pure;
 mod report;
 mod stage;
@@ -55,6 +56,8 @@ enum Measurement {
     Event,
     /// The Git engine alone, beside bare pushes, clones and libgit2
     Engine,
+    /// Mirrors: first looks, polls, commits by others, the scan for markers
+    Mirror,
     /// Durable webhooks accepted per second
     Webhooks,
     /// Resident memory
@@ -115,6 +118,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
         let tables = match name {
             Measurement::Event => event::measure(stage).await,
             Measurement::Engine => engine::measure(stage).await,
+            Measurement::Mirror => mirror::measure(stage).await,
             Measurement::Webhooks => webhooks::measure(stage).await,
             Measurement::Memory => memory::measure(stage).await,
             Measurement::Fleet => fleet::measure(stage).await,

@@ -1,9 +1,11 @@
-//! Resident memory: idle with one application, and with very many images.
+//! Resident memory: idle with one application, with very many images, and with many mirrors of a large repository.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use windlass_testkit::config::ConfigFolder;
+use windlass_testkit::config::{self, ConfigFolder};
+use windlass_testkit::fleet::{FIRST_TAG, Fleet, NAMESPACE};
 use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::git_server::{GitOptions, GitServer};
 use windlass_testkit::http_fault::{Proxy, tag_lists};
 use windlass_testkit::http_server::Canned;
 use windlass_testkit::traffic::Match;
@@ -11,7 +13,7 @@ use windlass_testkit::world::{Announces, World, WorldOptions};
 
 use super::figures::{Figure, Target};
 use super::report::Table;
-use super::stage::{self, Memory, Stage};
+use super::stage::{self, FLEET, INTERVAL, Memory, Stage};
 
 /// Tags of each of the many images.
 const TAGS: usize = 100;
@@ -23,6 +25,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     let mut table = Table::new("memory: resident");
     one(stage, &mut table).await.context("one application")?;
     many(stage, &mut table).await.context("many images")?;
+    mirrors(stage, &mut table).await.context("many mirrors")?;
     Ok(vec![table])
 }
 
@@ -41,6 +44,32 @@ async fn one(stage: &Stage, table: &mut Table) -> Result<()> {
     world.push("1.0.1").await?;
     world.wait_for("1.0.1").await?;
     table.row("the same after a promotion", Figure::megabytes(Memory::of(process)?.resident));
+    Ok(())
+}
+
+/// As many GitRepositories of one URL, each with an automation of its own, and so with a mirror of its own.
+async fn mirrors(stage: &Stage, table: &mut Table) -> Result<()> {
+    let mirrors = stage.size(100, 10);
+    let fleet = Fleet::default();
+    let registry = stage.start_registry().await?;
+    stage::push_all(&registry, 1, FIRST_TAG).await?;
+    let server = GitServer::start(GitOptions::default())?;
+    fleet.create(&server, FLEET, &registry.host()).await?;
+    let config = ConfigFolder::new()?;
+    config.write("images.yaml", stage::images(&registry.host(), 1))?;
+    let resources = (0..mirrors).flat_map(|mirror| {
+        let name = format!("{FLEET}-{mirror}");
+        let repository = config::git_repository(NAMESPACE, &name, &server.url(FLEET), None);
+        [repository, config::automation(NAMESPACE, &name, INTERVAL, "./")]
+    });
+    config.write("git.yaml", config::documents(resources))?;
+    let mut instance = stage.start(config, stage::on_disk()?).await?;
+    instance.ready().await?;
+    let memory = instance.memory()?;
+    let name = format!("{mirrors} mirrors of 10,000 files");
+    table.row(format!("{name}, all read, without mapped packs"), Figure::megabytes(memory.anonymous));
+    table
+        .row(format!("{name}: with the mapped packs that are in memory"), Figure::megabytes(memory.resident));
     Ok(())
 }
 

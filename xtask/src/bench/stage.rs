@@ -22,7 +22,7 @@ pub(crate) const TOKEN: &str = "webhook-token-for-benchmarks";
 pub(crate) const FLEET: &str = "fleet";
 const RECEIVER: &str = "registry";
 /// Polls must not disturb a measurement.
-const INTERVAL: &str = "24h";
+pub(crate) const INTERVAL: &str = "24h";
 /// Long beside everything that is awaited, so that only a real failure reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 /// Pushes to the registry at one time.
@@ -110,6 +110,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// The most that was (`VmHWM`).
     pub(crate) peak: u64,
+    /// What the process alone holds, without files that it reads through the page cache (`RssAnon`).
+    pub(crate) anonymous: u64,
 }
 
 impl Memory {
@@ -121,7 +123,11 @@ impl Memory {
             let number = line.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
             number.map(|number| number * 1024).with_context(|| format!("{file} has no {key}"))
         };
-        Ok(Self { resident: kibibytes("VmRSS")?, peak: kibibytes("VmHWM")? })
+        Ok(Self {
+            resident: kibibytes("VmRSS")?,
+            peak: kibibytes("VmHWM")?,
+            anonymous: kibibytes("RssAnon")?,
+        })
     }
 }
 
