@@ -7,6 +7,7 @@
 //! gix supplies object, tree and pack formats and appears in no public signature.
 
 mod advertisement;
+mod bulk;
 mod capabilities;
 mod commit;
 mod edit;

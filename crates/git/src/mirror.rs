@@ -168,6 +168,7 @@ impl Mirror {
             };
         };
         self.complete(&ids).await?;
+        let _turn = self.remote.0.bulk.turn(ids.len()).await;
         let store = Arc::clone(&generation.store);
         let limit = self.limits.blob_bytes;
         self.reading(move || {

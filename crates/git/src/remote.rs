@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::bulk::Bulk;
 use crate::capabilities::Known;
 use crate::http::RemoteError;
 
@@ -43,6 +44,7 @@ pub(crate) struct RemoteState {
     pub(crate) has_identity: bool,
     pub(crate) timeout: Duration,
     pub(crate) known: Mutex<Known>,
+    pub(crate) bulk: Bulk,
 }
 
 /// How to reach a repository.
@@ -155,6 +157,7 @@ impl Remote {
         let transport = Transport { ca_pem, identity_pem: client_identity_pem, proxy };
         let state = RemoteState {
             known: Mutex::new(Known::default()),
+            bulk: pool.1.clone(),
             has_identity: transport.identity_pem.is_some(),
             client: pool.client(&transport)?,
             configured,
@@ -223,9 +226,10 @@ impl fmt::Debug for ProxyConfig {
     }
 }
 
-/// HTTP clients by their TLS and proxy settings, so that remotes of one server share warm connections. Cheap to clone.
+/// HTTP clients by their TLS and proxy settings, so that remotes of one server share warm connections; and the turns
+/// of whatever needs much memory. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ClientPool(Arc<Mutex<HashMap<[u8; 32], Client>>>);
+pub struct ClientPool(Arc<Mutex<HashMap<[u8; 32], Client>>>, Bulk);
 
 impl ClientPool {
     fn client(&self, transport: &Transport) -> Result<Client, ConfigError> {

@@ -30,6 +30,7 @@ impl Mirror {
             return Ok(());
         }
         let _alone = self.completing.lock().await;
+        let _turn = self.remote.0.bulk.turn(ids.len()).await;
         let missing: BTreeSet<ObjectId> = store.missing(wanted()).into_iter().collect();
         let missing: Vec<ObjectId> = missing.into_iter().collect();
         for batch in missing.chunks(MAX_WANTS) {

@@ -137,6 +137,8 @@ impl Mirror {
     async fn rebuild(&mut self, name: &str, tip: CommitId) -> Result<(), GitError> {
         let offered = self.remote.upload_server(Learn::IfUnknown).await?.server.gives_blobs;
         let partial = offered && !self.whole.load(Ordering::Relaxed);
+        // How many contents will come is not known before they do.
+        let _turn = self.remote.0.bulk.turn(if partial { 0 } else { usize::MAX }).await;
         let mut fresh = match self.fresh(name, tip, partial).await {
             Err(GitError::Remote(RemoteError::Server { .. })) if partial => {
                 // A server may know filters and allow none of them (uploadpackfilter.allow).
