@@ -74,10 +74,14 @@ async fn later_looks(
     let folder = fresh(Storage::Memory)?;
     let mut probe = Probe::start(program, &server.url("plain"), folder.path(), "")?;
     probe.answer().await?;
-    let (mut polls, mut fetched, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    let (url, branch) = (server.url("plain"), format!("refs/heads/{BRANCH}"));
+    let (mut polls, mut asked, mut fetched, mut read) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let look = probe.look().await?;
         polls.push(look.poll + look.fetch + look.list + look.scan);
+        let started = Instant::now();
+        git_repository::run(folder.path(), &["ls-remote", &url, &branch], &[]).await?;
+        asked.push(started.elapsed());
         let files = Fleet::default().files(HOST);
         let files = files.into_iter().skip(round % 100 * 97).step_by(11).take(FOREIGN);
         let files = files.map(|(path, text)| (path, format!("{text}# {round}\n")));
@@ -87,6 +91,7 @@ async fn later_looks(
         fetched.push(look.fetch + look.scan);
         read.push(look.list);
     }
+    table.row("git ls-remote, the whole process, p50", Figure::time(Samples::new(asked).median()));
     let poll = Figure::time(Samples::new(polls).median());
     table.goal("a look that finds nothing new, p50", poll, Target::AtMost(10.0));
     let fetched = Figure::time(Samples::new(fetched).median());
