@@ -166,6 +166,11 @@ impl GitError {
         if let Self::Remote(RemoteError::Status { retry_after: Some(wait), .. }) = self {
             return Retry::After(*wait);
         }
+        if let Self::Remote(RemoteError::GitHubApp(error)) = self
+            && let Some(wait) = error.retry_after()
+        {
+            return Retry::After(wait);
+        }
         match self.kind() {
             ErrorKind::Corrupt => Retry::Now,
             ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server | ErrorKind::Storage => {
@@ -198,6 +203,7 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
         RemoteError::Config(_) | RemoteError::Redirect { .. } | RemoteError::ObjectFormat(_) => {
             ErrorKind::Config
         }
+        RemoteError::GitHubApp(error) => error.kind(),
         RemoteError::Unauthorized { .. } => ErrorKind::Auth,
         RemoteError::NotFound { .. } => ErrorKind::NotFound,
         RemoteError::Status { .. } | RemoteError::Server { .. } => ErrorKind::Server,

@@ -12,8 +12,9 @@ use reqwest::header::{
 use reqwest::{RequestBuilder, Response, StatusCode};
 use url::Url;
 
+use crate::github_app::GitHubAppError;
 use crate::pktline::{Decoder, Packet, PktLineError};
-use crate::remote::{ConfigError, Remote, has_userinfo};
+use crate::remote::{ConfigError, Remote, RemoteState, has_userinfo};
 use crate::sideband::{self, Frame, Words};
 
 /// Git follows up to 20; a repository that moved twice needs two.
@@ -45,6 +46,9 @@ pub enum RemoteError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// No credentials could be obtained.
+    #[error(transparent)]
+    GitHubApp(#[from] GitHubAppError),
     /// HTTP 401 or 403.
     #[error("the Git server refuses the credentials (HTTP {status})")]
     Unauthorized {
@@ -148,6 +152,7 @@ impl RemoteError {
         matches!(
             self,
             Self::Config(_)
+                | Self::GitHubApp(_)
                 | Self::Unauthorized { .. }
                 | Self::NotFound { .. }
                 | Self::Redirect { .. }
@@ -219,13 +224,12 @@ impl Remote {
     }
 
     async fn send(&self, request: RequestBuilder, base: &Url) -> Result<Response, RemoteError> {
-        let mut request = request.timeout(self.0.timeout);
-        if base.origin() == self.0.configured.origin()
-            && let Some(value) = self.0.auth.header()?
-        {
-            request = request.header(AUTHORIZATION, value);
-        }
-        let response = request.send().await.map_err(transport_error)?;
+        let request = request.timeout(self.0.timeout);
+        let response = if base.origin() == self.0.configured.origin() {
+            self.authorized(request).await?
+        } else {
+            request.send().await.map_err(transport_error)?
+        };
         let status = response.status();
         match status {
             _ if status.is_success() || status.is_redirection() => Ok(response),
@@ -242,6 +246,26 @@ impl Remote {
         }
     }
 
+    /// Sends a request with credentials, and once more where the server refuses ones that new ones may replace.
+    async fn authorized(&self, request: RequestBuilder) -> Result<Response, RemoteError> {
+        let RemoteState { auth, client, .. } = &*self.0;
+        let Some(used) = auth.authorization(client).await? else {
+            return request.send().await.map_err(transport_error);
+        };
+        let again = if used.renewable { request.try_clone() } else { None };
+        let request = request.header(AUTHORIZATION, used.header.clone());
+        let response = request.send().await.map_err(transport_error)?;
+        let Some(again) = again.filter(|_| response.status() == StatusCode::UNAUTHORIZED) else {
+            return Ok(response);
+        };
+        drop(response);
+        auth.forget(&used).await;
+        let Some(new) = auth.authorization(client).await? else {
+            return Err(RemoteError::Unauthorized { status: StatusCode::UNAUTHORIZED.as_u16() });
+        };
+        again.header(AUTHORIZATION, new.header).send().await.map_err(transport_error)
+    }
+
     /// The repository's new location, if it may be followed: same origin always; another origin only when there is
     /// nothing to leak; never from https to http.
     fn redirected(&self, from: &Url, headers: &HeaderMap) -> Result<Url, RemoteError> {
@@ -256,7 +280,7 @@ impl Remote {
         if from.scheme() == "https" && target.scheme() == "http" {
             return refuse(&target, "a redirect must not leave https");
         }
-        let has_secrets = self.0.auth.header()?.is_some() || self.0.has_identity;
+        let has_secrets = self.0.auth.is_secret() || self.0.has_identity;
         if has_secrets && target.origin() != self.0.configured.origin() {
             return refuse(
                 &target,
@@ -370,7 +394,7 @@ fn transport_error(error: reqwest::Error) -> RemoteError {
 }
 
 /// `Retry-After` in seconds (RFC 9110, section 10.2.3); the date form is rare and ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }

@@ -6,9 +6,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Client, Proxy, redirect};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -16,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::bulk::Bulk;
 use crate::capabilities::Known;
+use crate::github_app::GitHubApp;
 use crate::http::RemoteError;
 
 /// GitHub and others answer Git requests on a repository's page URL only to agents whose name starts with `git/`.
@@ -29,6 +27,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const POOL_IDLE: Duration = Duration::from_secs(55);
 /// Distinct TLS and proxy settings that are kept warm; beyond that the pool starts anew (clients in use live on).
 const MAX_CLIENTS: usize = 64;
+/// GitHub Apps whose tokens are kept, one for each repository.
+const MAX_APPS: usize = 1024;
 
 /// A repository on a Git server, with everything needed to talk to it. Cheap to clone; clones share connections and
 /// what was learned about the server.
@@ -81,6 +81,8 @@ pub enum Auth {
         /// The token alone.
         token: Zeroizing<String>,
     },
+    /// Tokens that a GitHub App's installation is given, an hour at a time.
+    GitHubApp(GitHubApp),
 }
 
 /// The proxy to go through.
@@ -153,15 +155,15 @@ impl Remote {
         if timeout.is_zero() {
             return Err(ConfigError::Timeout.into());
         }
-        auth.header()?;
+        auth.check()?;
         let transport = Transport { ca_pem, identity_pem: client_identity_pem, proxy };
         let state = RemoteState {
             known: Mutex::new(Known::default()),
-            bulk: pool.1.clone(),
+            bulk: pool.bulk.clone(),
             has_identity: transport.identity_pem.is_some(),
             client: pool.client(&transport)?,
             configured,
-            auth,
+            auth: pool.shared(auth, &transport),
             timeout,
         };
         Ok(Self(Arc::new(state)))
@@ -186,37 +188,6 @@ impl fmt::Debug for RemoteConfig {
     }
 }
 
-impl Auth {
-    /// The `Authorization` header.
-    pub(crate) fn header(&self) -> Result<Option<HeaderValue>, ConfigError> {
-        let (text, what) = match self {
-            Self::None => return Ok(None),
-            Self::Basic { username, password } => {
-                if username.contains(':') {
-                    return Err(ConfigError::Colon);
-                }
-                let pair = Zeroizing::new(format!("{username}:{}", password.as_str()));
-                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-                (Zeroizing::new(format!("Basic {}", encoded.as_str())), "password")
-            }
-            Self::Bearer { token } => (Zeroizing::new(format!("Bearer {}", token.as_str())), "token"),
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| ConfigError::Credential(what))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Basic { .. } => "Basic(redacted)",
-            Self::Bearer { .. } => "Bearer(redacted)",
-        })
-    }
-}
-
 impl fmt::Debug for ProxyConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -226,15 +197,19 @@ impl fmt::Debug for ProxyConfig {
     }
 }
 
-/// HTTP clients by their TLS and proxy settings, so that remotes of one server share warm connections; and the turns
-/// of whatever needs much memory. Cheap to clone.
+/// HTTP clients by their TLS and proxy settings, so that remotes of one server share warm connections; GitHub Apps, so
+/// that remotes of one repository share a token; and the turns of whatever needs much memory. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ClientPool(Arc<Mutex<HashMap<[u8; 32], Client>>>, Bulk);
+pub struct ClientPool {
+    clients: Arc<Mutex<HashMap<[u8; 32], Client>>>,
+    apps: Arc<Mutex<HashMap<[u8; 32], GitHubApp>>>,
+    bulk: Bulk,
+}
 
 impl ClientPool {
     fn client(&self, transport: &Transport) -> Result<Client, ConfigError> {
         let key = transport.fingerprint();
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
@@ -244,6 +219,17 @@ impl ClientPool {
         }
         clients.insert(key, client.clone());
         Ok(client)
+    }
+
+    /// The GitHub App with the same settings that was here before, if there is one: it may hold a token.
+    fn shared(&self, auth: Auth, transport: &Transport) -> Auth {
+        let Auth::GitHubApp(app) = auth else { return auth };
+        let key = app.fingerprint(&transport.fingerprint());
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        if apps.len() >= MAX_APPS && !apps.contains_key(&key) {
+            apps.clear();
+        }
+        Auth::GitHubApp(apps.entry(key).or_insert(app).clone())
     }
 }
 
@@ -428,8 +414,8 @@ mod tests {
         let direct = || Transport { ca_pem: None, identity_pem: None, proxy: None };
         pool.client(&direct()).unwrap();
         pool.client(&direct()).unwrap();
-        assert_eq!(pool.0.lock().unwrap().len(), 1);
+        assert_eq!(pool.clients.lock().unwrap().len(), 1);
         pool.client(&Transport { proxy: Some(ProxyConfig::Environment), ..direct() }).unwrap();
-        assert_eq!(pool.0.lock().unwrap().len(), 2);
+        assert_eq!(pool.clients.lock().unwrap().len(), 2);
     }
 }

@@ -389,7 +389,10 @@ pub struct GitRepository {
     pub url: String,
     /// `spec.ref`
     pub reference: Option<Checkout>,
-    /// `spec.secretRef.name`: `username` and `password`, or `bearerToken`; `ca.crt` (legacy `caFile`).
+    /// `spec.provider`: what the Secret holds.
+    pub provider: GitProvider,
+    /// `spec.secretRef.name`: `username` and `password`, or `bearerToken`, or what a GitHub App needs; `ca.crt` (legacy
+    /// `caFile`).
     pub secret: Option<String>,
     /// `spec.proxySecretRef.name`: `address`, `username`, `password`.
     pub proxy_secret: Option<String>,
@@ -401,6 +404,16 @@ pub struct GitRepository {
     /// repository's credentials; `*` is every namespace. Flux has no such limit; a tenant must not get another's
     /// write access by naming its GitRepository.
     pub access_from: Vec<String>,
+}
+
+/// `spec.provider` of a GitRepository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GitProvider {
+    /// The credentials are in the Secret as they are.
+    #[default]
+    Generic,
+    /// The Secret holds a GitHub App's id, installation and key, which give short-lived tokens.
+    GitHub,
 }
 
 impl GitRepository {

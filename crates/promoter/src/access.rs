@@ -2,12 +2,16 @@
 //!
 //! Secrets are read from the namespace of the resource that names them, never from another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_git::{Auth, RemoteConfig};
-use windlass_model::resource::{GitRepository, ImageRepository, Secret, SecretValue};
-use windlass_model::{ImageName, Spec};
+use windlass_git::{Auth, GitHubApp, GitHubAppConfig, Installation, RemoteConfig};
+use windlass_model::resource::{GitProvider, GitRepository, ImageRepository, Secret, SecretValue};
+use windlass_model::{Clock, ImageName, Spec};
 use windlass_registry::{ClientIdentity, Credentials, RepositoryConfig, credentials};
+
+/// A token is a small answer: what takes longer does not come.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The registry connection of an ImageRepository.
 ///
@@ -42,7 +46,11 @@ pub(crate) fn registry(spec: &Spec, repository: &ImageRepository) -> Result<Repo
 ///
 /// # Errors
 /// A sentence that names the Secret and the key that is missing or malformed.
-pub(crate) fn git(spec: &Spec, repository: &GitRepository) -> Result<RemoteConfig, String> {
+pub(crate) fn git(
+    spec: &Spec,
+    repository: &GitRepository,
+    clock: &Arc<dyn Clock>,
+) -> Result<RemoteConfig, String> {
     let namespace = &repository.meta.key.namespace;
     let secret = match &repository.secret {
         Some(name) => Some(secret(spec, namespace, name)?),
@@ -50,9 +58,13 @@ pub(crate) fn git(spec: &Spec, repository: &GitRepository) -> Result<RemoteConfi
     };
     let certificates = secret.map(tls).transpose()?.unwrap_or_default();
     let proxy_secret = optional(spec, namespace, repository.proxy_secret.as_deref(), proxy)?;
+    let auth = |secret| match repository.provider {
+        GitProvider::Generic => git_auth(secret),
+        GitProvider::GitHub => github_app(secret, repository, clock),
+    };
     Ok(RemoteConfig {
         url: repository.url.clone(),
-        auth: secret.map(git_auth).transpose()?.unwrap_or(Auth::None),
+        auth: secret.map(auth).transpose()?.unwrap_or(Auth::None),
         ca_pem: certificates.ca,
         client_identity_pem: certificates.identity.map(|(mut certificate, key)| {
             certificate.push(b'\n');
@@ -130,6 +142,33 @@ fn git_auth(secret: &Secret) -> Result<Auth, String> {
         (None, Some(_), None) => complain("has a username but no password"),
         (None, None, Some(_)) => complain("has a password but no username"),
     }
+}
+
+/// The app that the Secret describes; its token is for this repository.
+fn github_app(secret: &Secret, repository: &GitRepository, clock: &Arc<dyn Clock>) -> Result<Auth, String> {
+    let name = &secret.meta.key;
+    let text = |key: &str| secret.text(key).map(str::to_owned);
+    let needed = |key: &str| text(key).ok_or_else(|| format!("Secret {name} has no key {key}"));
+    let installation = match (text("githubAppInstallationID"), text("githubAppInstallationOwner")) {
+        (Some(id), None) => Installation::Id(id),
+        (None, Some(owner)) => Installation::Owner(owner),
+        _ => {
+            return Err(format!(
+                "Secret {name} needs one of githubAppInstallationID and githubAppInstallationOwner"
+            ));
+        }
+    };
+    let clock = clock.clone();
+    let app = GitHubApp::new(GitHubAppConfig {
+        app_id: needed("githubAppID")?,
+        installation,
+        private_key: needed("githubAppPrivateKey")?.into_bytes().into(),
+        api: text("githubAppBaseURL").filter(|url| !url.trim().is_empty()),
+        repository: repository.url.clone(),
+        timeout: repository.timeout.clamp(Duration::from_secs(1), TOKEN_TIMEOUT),
+        clock: Arc::new(move || clock.now()),
+    });
+    app.map(Auth::GitHubApp).map_err(|error| format!("Secret {name}: {error}"))
 }
 
 /// `address`, and `username` with `password` where the proxy asks for them.

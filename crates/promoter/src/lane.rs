@@ -265,7 +265,7 @@ impl Lane {
             drop(connection);
         }
         self.apart = None;
-        let config = access::git(spec, &target.source).map_err(Connect::Config)?;
+        let config = access::git(spec, &target.source, &self.shared.clock).map_err(Connect::Config)?;
         let remote =
             Remote::pooled(config, &self.shared.git_clients).map_err(|error| Connect::Git(error.into()))?;
         let mirror = Mirror::open(&self.folder(&target.source.url), remote, Limits::default())

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::folder::{Storage, fresh};
 use crate::git_cgi::{repository_folder, respond};
 use crate::git_repository::{BareRepository, isolated_git, run};
+use crate::github::App;
 use crate::http_server::{Backend, Body, HttpServer, failure, plain};
 use crate::port;
 use crate::traffic::{Match, RequestHead, Traffic, lock};
@@ -59,6 +60,7 @@ impl GitServer {
             root: root.path().to_owned(),
             log: root.path().join("http-backend.log"),
             auth: Mutex::new(options.auth),
+            app: Mutex::default(),
         });
         let mut git =
             Self { address: port::free()?, server: None, traffic: Traffic::default(), backend, root };
@@ -100,6 +102,11 @@ impl GitServer {
     /// Changes what clients must present, from the next request on.
     pub fn set_auth(&self, auth: Option<GitAuth>) {
         *lock(&self.backend.auth) = auth;
+    }
+
+    /// From the next request on, takes the tokens of a GitHub App and nothing else.
+    pub fn admit_app(&self, app: Arc<App>) {
+        *lock(&self.backend.app) = Some(app);
     }
 
     /// Stops listening: connections are refused until [`GitServer::up`].
@@ -234,14 +241,27 @@ impl GitAuth {
     }
 }
 
+/// `fleet` of `/acme/fleet.git/info/refs`.
+fn repository_name(path: &str) -> &str {
+    let (repository, _) = path.split_once(".git/").unwrap_or((path, ""));
+    repository.rsplit('/').next().unwrap_or_default()
+}
+
 struct Cgi {
     root: PathBuf,
     log: PathBuf,
     auth: Mutex<Option<GitAuth>>,
+    app: Mutex<Option<Arc<App>>>,
 }
 
 impl Backend for Cgi {
     async fn respond(&self, head: &RequestHead, body: Incoming) -> Response<Body> {
+        let app = lock(&self.app).clone();
+        if let Some(app) = app
+            && !app.admits(&head.headers, repository_name(&head.path))
+        {
+            return plain(StatusCode::UNAUTHORIZED, "authentication required\n");
+        }
         let auth = lock(&self.auth).clone();
         if let Some(auth) = &auth {
             let presented = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);

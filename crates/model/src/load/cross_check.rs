@@ -1,6 +1,8 @@
 //! What one file alone cannot show: references to objects that are not there, keys that Secrets lack, permissions of
 //! `accessFrom`. Owns these checks; they never fail a load, they make resources not ready.
 
+mod github_app;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -275,15 +277,18 @@ impl<'s> Check<'s> {
         let about = About::new(repository);
         self.unsupported(&about);
         self.proxy(&about, repository.proxy_secret.as_deref());
+        self.provider(&about, repository);
         let Some(secret) = repository.secret.as_deref().and_then(|name| self.secret(&about, FIELD, name))
         else {
             return;
         };
         let ssh = about.meta.unsupported.iter().any(|unsupported| unsupported.field == "spec.url");
-        if !ssh {
+        if github_app::concerns(repository, secret) {
+            self.github_app(&about, FIELD, repository, secret);
+        } else if !ssh {
             self.git_credentials(&about, FIELD, secret);
         }
-        let credentials = has_any(secret, &["username", "password", "bearerToken"]);
+        let credentials = has_any(secret, &["username", "password", "bearerToken", github_app::KEY]);
         if repository.url.starts_with("http://") && credentials {
             let message = "credentials are sent unencrypted over http://: use https://";
             self.push(&about, Severity::Warning, false, "spec.url", message);

@@ -8,7 +8,7 @@ use super::branch;
 use super::duration::Units;
 use super::fields::{Fields, Slot};
 use super::object::{ACCESS_FROM, Object};
-use crate::resource::GitRepository;
+use crate::resource::{GitProvider, GitRepository};
 
 /// Fields of `spec` that are acted on, or that cannot be.
 const SPEC: &[&str] =
@@ -37,10 +37,20 @@ pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
     let timeout = spec.duration("timeout", Units::UpToMinutes).unwrap_or(DEFAULT_TIMEOUT);
     let suspend = spec.flag("suspend");
     let access_from = object.annotation(ACCESS_FROM).map(access_from).unwrap_or_default();
-    provider(&spec);
+    let provider = provider(&spec);
     check_ignored(&spec);
     let meta = object.meta();
-    Some(GitRepository { meta, url: url?, reference, secret, proxy_secret, timeout, suspend, access_from })
+    Some(GitRepository {
+        meta,
+        url: url?,
+        reference,
+        provider,
+        secret,
+        proxy_secret,
+        timeout,
+        suspend,
+        access_from,
+    })
 }
 
 fn access_from(slot: &Slot<'_>) -> Vec<String> {
@@ -93,20 +103,29 @@ fn is_scp_like(text: &str) -> bool {
         && text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
 }
 
-fn provider(spec: &Fields<'_>) {
-    if let Some(slot) = spec.slot("provider") {
-        let words = [("generic", true), ("azure", false), ("aws", false), ("github", false)];
-        if slot.choice(&words) == Some(false) {
-            slot.unsupported(
-                "logins by a cloud identity or a GitHub App are not supported yet: use `generic` with `username` and \
-                 `password` in the Secret of spec.secretRef",
-            );
-        }
-    }
+fn provider(spec: &Fields<'_>) -> GitProvider {
+    const WORDS: [(&str, Option<GitProvider>); 4] = [
+        ("generic", Some(GitProvider::Generic)),
+        ("azure", None),
+        ("aws", None),
+        ("github", Some(GitProvider::GitHub)),
+    ];
     if let Some(slot) = spec.slot("serviceAccountName")
         && slot.text().is_some_and(|text| !text.is_empty())
     {
         slot.unsupported("a ServiceAccount's identity is not supported yet: name a Secret in spec.secretRef");
+    }
+    let Some(slot) = spec.slot("provider") else { return GitProvider::default() };
+    match slot.choice(&WORDS) {
+        Some(Some(provider)) => provider,
+        Some(None) => {
+            slot.unsupported(
+                "logins by a cloud identity are not supported yet: use `generic` with `username` and `password` in \
+                 the Secret of spec.secretRef",
+            );
+            GitProvider::default()
+        }
+        None => GitProvider::default(),
     }
 }
 
@@ -163,6 +182,10 @@ mod tests {
         assert_eq!((full.secret.as_deref(), full.proxy_secret.as_deref()), (Some("a"), Some("p")));
         assert_eq!(full.timeout, Duration::from_secs(20));
         assert!(full.suspend && full.meta.unsupported.is_empty());
+        assert_eq!(full.provider, GitProvider::Generic);
+        let app = repository("  url: https://x.y/z/r\n  provider: github\n  secretRef: {name: app}\n");
+        assert_eq!(app.provider, GitProvider::GitHub);
+        assert!(app.meta.unsupported.is_empty());
     }
 
     #[test]
@@ -170,7 +193,8 @@ mod tests {
         for (spec, field) in [
             ("  url: ssh://git@example.com/fleet\n", "spec.url"),
             ("  url: git@example.com:org/fleet.git\n", "spec.url"),
-            ("  url: https://x.y/z\n  provider: github\n", "spec.provider"),
+            ("  url: https://x.y/z\n  provider: azure\n", "spec.provider"),
+            ("  url: https://x.y/z\n  provider: aws\n", "spec.provider"),
             ("  url: https://x.y/z\n  serviceAccountName: git\n", "spec.serviceAccountName"),
         ] {
             let fields: Vec<_> = repository(spec).meta.unsupported.into_iter().map(|u| u.field).collect();
