@@ -45,14 +45,15 @@ async fn an_image_lands_by_a_token_of_a_github_app() -> Result<()> {
         world.config.write("app.yaml", secret(&github, "1"))?;
         world.start_windlass().await?;
         world.push("1.1.0").await?;
-        eventually("the failure is logged", PATIENCE, async || {
-            Ok(world.log_text().contains("check `githubAppInstallationID`"))
+        eventually(PATIENCE, "the failure to be logged", async || {
+            Ok(world.log_text().contains("check `githubAppInstallationID`").then_some(()))
         })
         .await?;
         world.config.write("app.yaml", secret(&github, INSTALLATION))?;
         let expected = world.expected_manifest("1.1.0");
-        eventually("the image lands", PATIENCE, async || {
-            Ok(fleet.show("main", world::MANIFEST_PATH).await? == expected.as_bytes())
+        eventually(PATIENCE, "the image to land", async || {
+            let found = fleet.show("main", world::MANIFEST_PATH).await?;
+            Ok((found == expected.as_bytes()).then_some(()))
         })
         .await?;
         ensure!(github.given() == 1, "{} tokens were asked for", github.given());
