@@ -22,7 +22,8 @@ fn secret(github: &GitHub, installation: &str) -> String {
         ("githubAppInstallationID", installation),
         ("githubAppBaseURL", &github.url()),
     ];
-    config::secret(NAMESPACE, "github-app", &values) + &format!("  githubAppPrivateKey: |\n    {}\n", key.trim_end())
+    config::secret(NAMESPACE, "github-app", &values)
+        + &format!("  githubAppPrivateKey: |\n    {}\n", key.trim_end())
 }
 
 fn repository(world: &World) -> String {

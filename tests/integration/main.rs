@@ -12,6 +12,7 @@ mod garbage;
 mod github_app;
 mod hands;
 mod notices;
+mod nudges;
 mod operate;
 mod outage;
 mod path;

@@ -34,6 +34,12 @@ pub struct CommitNotice {
     pub id: String,
     /// A page that shows the commit, where the forge is recognised.
     pub url: Option<String>,
+    /// The commit that it builds on; absent in what an older version recorded.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// Every file that differs from the parent's.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// What moved, in order.
     pub changes: Vec<ChangeNotice>,
 }

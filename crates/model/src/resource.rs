@@ -551,6 +551,18 @@ pub enum NotifierTarget {
         /// The Secret's name.
         secret: String,
     },
+    /// `spec.fluxReceiver.secretRef.name`: a Receiver of Flux, told of commits; key `address`, and `token` where its type
+    /// is `generic-hmac`.
+    FluxReceiver {
+        /// The Secret's name.
+        secret: String,
+    },
+    /// `spec.argocd.secretRef.name`: Argo CD's webhook, told of commits; key `address`, and `token` where Argo CD has a
+    /// `webhook.github.secret`.
+    ArgoCd {
+        /// The Secret's name.
+        secret: String,
+    },
 }
 
 impl NotifierTarget {
@@ -559,8 +571,15 @@ impl NotifierTarget {
         match self {
             NotifierTarget::SlackWebhook { secret }
             | NotifierTarget::SlackBot { secret, .. }
-            | NotifierTarget::Webhook { secret } => secret,
+            | NotifierTarget::Webhook { secret }
+            | NotifierTarget::FluxReceiver { secret }
+            | NotifierTarget::ArgoCd { secret } => secret,
         }
+    }
+
+    /// Whether it is a reconciler, which is to look at Git at once, rather than people.
+    pub fn is_reconciler(&self) -> bool {
+        matches!(self, NotifierTarget::FluxReceiver { .. } | NotifierTarget::ArgoCd { .. })
     }
 }
 

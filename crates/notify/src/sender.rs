@@ -8,12 +8,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use url::Url;
-use windlass_model::message::Notice;
+use windlass_model::message::{CommitNotice, Notice};
 use windlass_model::resource::{NotifierTarget, Secret};
 
 use crate::delivery::{DeliveryError, judge_slack_code, judge_status};
+use crate::reconciler::Nudge;
 use crate::retry_after::retry_after;
-use crate::{slack, webhook};
+use crate::{reconciler, slack, webhook};
 
 /// The key of an address in a Notifier's Secret.
 const ADDRESS: &str = "address";
@@ -101,7 +102,28 @@ impl Sender {
                 }
                 self.post(address, headers, &webhook::Body::new(notice, repeat)).await.map(drop)
             }
+            NotifierTarget::FluxReceiver { secret: _ } => {
+                self.nudge(notice, secret, reconciler::flux).await.map(drop)
+            }
+            NotifierTarget::ArgoCd { secret: _ } => {
+                self.nudge(notice, secret, reconciler::argocd).await.map(drop)
+            }
         }
+    }
+
+    /// Tells a reconciler of a commit; of anything else there is nothing to tell.
+    async fn nudge(
+        &self,
+        notice: &Notice,
+        secret: &Secret,
+        request: fn(&CommitNotice, Url, Option<&[u8]>) -> Nudge,
+    ) -> Result<(), DeliveryError> {
+        let Some(commit) = &notice.commit else { return Ok(()) };
+        let token = secret.get(TOKEN).map(|_| text(secret, TOKEN)).transpose()?;
+        let Nudge { address, headers, body } = request(commit, address(secret)?, token.map(str::as_bytes));
+        let request = self.client.post(address).headers(headers).body(body);
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        judge_status(answer.status(), retry_after(answer.headers()))
     }
 
     async fn post(

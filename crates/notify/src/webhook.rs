@@ -91,7 +91,7 @@ impl<'a> Body<'a> {
 
 impl<'a> Commit<'a> {
     fn new(commit: &'a CommitNotice) -> Self {
-        let CommitNotice { repository, branch, id, url, changes } = commit;
+        let CommitNotice { repository, branch, id, url, parent: _, files: _, changes } = commit;
         let changes = changes.iter().map(Change::new).collect();
         Self { repository, branch, id, url: url.as_deref(), changes }
     }

@@ -34,6 +34,11 @@ pub(crate) struct Landing {
 pub(crate) struct LandingCommit {
     pub(crate) automation: ObjectKey,
     pub(crate) id: String,
+    /// Absent in what an older version recorded, as are the files.
+    #[serde(default)]
+    pub(crate) parent: Option<String>,
+    #[serde(default)]
+    pub(crate) files: Vec<String>,
     pub(crate) changes: Vec<ChangeNotice>,
     pub(crate) events: BTreeSet<String>,
     #[serde(default)]
@@ -84,6 +89,8 @@ impl Landing {
                 branch: self.branch.clone(),
                 id: commit.id.clone(),
                 url: commit_page(&self.repository, &commit.id),
+                parent: commit.parent.clone(),
+                files: commit.files.clone(),
                 changes: commit.changes.clone(),
             };
             record.outbox.extend(notices::committed(spec, &object, notice, at));

@@ -1,6 +1,8 @@
 //! Delivering notices: from the outbox to Slack and the others, retried until they are taken or refused. Never in the
 //! way of a promotion: it runs beside the dispatcher and shares nothing with it but the store.
 
+mod nudges;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,15 +10,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 use windlass_model::resource::Resource as _;
-use windlass_model::{Kind, ObjectKey, ObjectRef};
+use windlass_model::{Kind, ObjectKey, ObjectRef, Spec};
 use windlass_notify::DeliveryError;
-use windlass_store::{Outgoing, StoreError};
+use windlass_store::{Addressees, Outgoing, StoreError};
 
 use crate::board::Severity;
 use crate::metrics::NoticeResult;
 use crate::work::{STORE_PAUSE, Shared};
+use nudges::Nudges;
 
-/// Deliveries under way at once: one service that hangs must not hold the others up.
+/// Deliveries of one audience under way at once: one service that hangs must not hold the others up.
 const MAX_SENDING: usize = 8;
 /// The first retry comes after this; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -28,15 +31,47 @@ const OWN_PAUSE: Duration = Duration::from_secs(10);
 /// How long to wait where the store says nothing of a next notice.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// Who is written to. Each has places of its own, so that a chat service that hangs never delays a reconciler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    People,
+    Reconcilers,
+}
+
+impl Audience {
+    fn addressees(self, spec: &Spec) -> Addressees {
+        let reconcilers = spec.notifiers.iter().filter(|(_, notifier)| notifier.target.is_reconciler());
+        let reconcilers = reconcilers.map(|(key, _)| key.clone()).collect();
+        match self {
+            Self::People => Addressees::Except(reconcilers),
+            Self::Reconcilers => Addressees::Only(reconcilers),
+        }
+    }
+}
+
+/// What deliveries share.
+#[derive(Debug, Default)]
+struct Known {
+    pauses: Pauses,
+    nudges: Nudges,
+}
+
 /// Delivers until the process is to end. What is not delivered stays in the outbox. A notice is taken only when it is
 /// sent at once, so that a crash leaves no doubt about any other.
 pub(crate) async fn deliver(shared: Arc<Shared>) {
+    tokio::join!(
+        deliver_to(Audience::Reconcilers, shared.clone()),
+        deliver_to(Audience::People, shared.clone())
+    );
+}
+
+async fn deliver_to(audience: Audience, shared: Arc<Shared>) {
     let mut changed = shared.store.outbox_changed();
     let mut sending: JoinSet<()> = JoinSet::new();
-    let pauses = Arc::new(Pauses::default());
+    let known = Arc::new(Known::default());
     while !shared.cancel.is_cancelled() {
         changed.mark_unchanged();
-        let pause = match send_due(&shared, &pauses, &mut sending).await {
+        let pause = match send_due(audience, &shared, &known, &mut sending).await {
             Ok(Some(due)) if sending.len() < MAX_SENDING => {
                 Duration::try_from(due.duration_since(shared.now())).unwrap_or_default().min(IDLE)
             }
@@ -60,21 +95,23 @@ pub(crate) async fn deliver(shared: Arc<Shared>) {
 
 /// Starts to send what is due. Returns when the next notice is.
 async fn send_due(
+    audience: Audience,
     shared: &Arc<Shared>,
-    pauses: &Arc<Pauses>,
+    known: &Arc<Known>,
     sending: &mut JoinSet<()>,
 ) -> Result<Option<Timestamp>, StoreError> {
     let free = MAX_SENDING.saturating_sub(sending.len());
-    let due = if free == 0 { Vec::new() } else { shared.store.outbox_due(free, shared.now()).await? };
+    let of = audience.addressees(&shared.spec());
+    let due = if free == 0 { Vec::new() } else { shared.store.outbox_due(&of, free, shared.now()).await? };
     for outgoing in due {
-        let (shared, pauses) = (shared.clone(), pauses.clone());
+        let (shared, known) = (shared.clone(), known.clone());
         sending.spawn(async move {
-            if let Err(error) = deliver_one(&shared, &pauses, &outgoing).await {
+            if let Err(error) = deliver_one(&shared, &known, &outgoing).await {
                 tracing::error!(notice = %outgoing.id, %error, "the outcome of a notice could not be recorded; it is sent again after a restart");
             }
         });
     }
-    shared.store.outbox_next_due().await
+    shared.store.outbox_next_due(&of).await
 }
 
 fn report_panic(sent: Result<(), JoinError>) {
@@ -101,7 +138,8 @@ impl Pauses {
     }
 }
 
-async fn deliver_one(shared: &Shared, pauses: &Pauses, outgoing: &Outgoing) -> Result<(), StoreError> {
+async fn deliver_one(shared: &Shared, known: &Known, outgoing: &Outgoing) -> Result<(), StoreError> {
+    let Known { pauses, nudges } = known;
     let (spec, now) = (shared.spec(), shared.now());
     let Some(notifier) = spec.notifiers.get(&outgoing.notifier) else {
         return reject(shared, outgoing, "its Notifier is configured no more").await;
@@ -112,6 +150,20 @@ async fn deliver_one(shared: &Shared, pauses: &Pauses, outgoing: &Outgoing) -> R
         return postpone(shared, outgoing, after(now, LAST_RETRY), "its Notifier is suspended or not ready")
             .await;
     };
+    let turn = nudges.turn(&notifier.target, outgoing).await;
+    let now = shared.now();
+    if turn.covers(outgoing) {
+        let covered = || shared.store.outbox_sent(&outgoing.id, now);
+        return shared.persist("that a later nudge covers this one", covered).await;
+    }
+    if nudges::is_stale(&notifier.target, outgoing, now) {
+        return reject(
+            shared,
+            outgoing,
+            "the reconciler could not be told in time; it has looked at Git by itself",
+        )
+        .await;
+    }
     if let Some(until) = pauses.until(&outgoing.notifier, now) {
         return postpone(shared, outgoing, until, "the service failed a moment ago").await;
     }
@@ -120,6 +172,7 @@ async fn deliver_one(shared: &Shared, pauses: &Pauses, outgoing: &Outgoing) -> R
     }
     match shared.sender.deliver(&outgoing.notice, &notifier.target, secret, outgoing.repeat).await {
         Ok(()) => {
+            turn.arrived(now);
             shared.metrics.notice(NoticeResult::Sent);
             show(shared, &outgoing.notifier, None);
             let sent = || shared.store.outbox_sent(&outgoing.id, shared.now());

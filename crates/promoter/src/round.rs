@@ -200,9 +200,13 @@ impl Lane {
     }
 
     fn landing(&self, made: &[Made], mirror: &Mirror) -> Landing {
-        let commits = made.iter().map(|made| LandingCommit {
+        let parents = made.first().map(|first| first.prepared.start()).into_iter();
+        let parents = parents.chain(made.iter().map(|made| made.prepared.id()));
+        let commits = made.iter().zip(parents).map(|(made, parent)| LandingCommit {
             automation: made.automation.clone(),
             id: made.prepared.id().to_string(),
+            parent: Some(parent.to_string()),
+            files: made.draft.files.iter().map(|(path, _)| path.clone()).collect(),
             changes: made.draft.changes.clone(),
             events: made.events.clone(),
             agreements: made.draft.agreements.clone(),

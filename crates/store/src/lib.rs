@@ -30,7 +30,7 @@ pub use error::{Disposition, StoreError, StoreErrorKind};
 pub use folder::OpenError;
 pub use inbox::{Appended, Delivery};
 pub use ledger::{Commit, Health, Intent, LatestImage, LedgerWrite, ReportedState};
-pub use outbox::{DeadNotice, NewNotice, OutboxDepth, Outgoing};
+pub use outbox::{Addressees, DeadNotice, NewNotice, OutboxDepth, Outgoing};
 pub use prune::{Pruned, Retention};
 pub use queue::{QueueDepth, QueuedWork, Work};
 pub use read_only::ReadOnly;

@@ -68,6 +68,27 @@ pub struct DeadNotice {
     pub at: Timestamp,
 }
 
+/// Whose notices are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressees {
+    /// These Notifiers'.
+    Only(Vec<ObjectKey>),
+    /// Everybody else's; with none, all.
+    Except(Vec<ObjectKey>),
+}
+
+impl Addressees {
+    /// As parameters: the named ones as a JSON array, and whether they are the ones.
+    pub(crate) fn parameters(&self) -> Result<(String, bool), Cause> {
+        let (keys, are_meant) = match self {
+            Self::Only(keys) => (keys, true),
+            Self::Except(keys) => (keys, false),
+        };
+        let keys = keys.iter().map(key_text).collect::<Result<Vec<_>, _>>()?;
+        Ok((serde_json::to_string(&keys)?, are_meant))
+    }
+}
+
 impl Claim for Outgoing {
     fn returned(&self) -> Returned {
         Returned::Notice { id: self.id.clone() }
@@ -108,16 +129,20 @@ struct DueRow {
 /// Marks up to `limit` due notices as being sent, the longest due first.
 pub(crate) fn due(
     transaction: &mut Transaction<'_>,
+    of: &Addressees,
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<Outgoing>, Cause> {
+    let (named, are_meant) = of.parameters()?;
     let rows = transaction
         .db
         .prepare_cached(
             "SELECT id, notifier, notice, attempts, interrupted FROM outbox
-             WHERE state = 'waiting' AND not_before <= ?1 ORDER BY not_before, seq LIMIT ?2",
+             WHERE state = 'waiting' AND not_before <= ?1
+               AND (notifier IN (SELECT value FROM json_each(?3))) = ?4
+             ORDER BY not_before, seq LIMIT ?2",
         )?
-        .query_map(params![micros(now), sql_limit(limit)], |row| {
+        .query_map(params![micros(now), sql_limit(limit), named, are_meant], |row| {
             Ok(DueRow {
                 id: row.get(0)?,
                 notifier: row.get(1)?,
@@ -205,10 +230,16 @@ fn expect_sending(id: &str, changed: usize) -> Result<(), Cause> {
 }
 
 /// The earliest time at which a waiting notice is due.
-pub(crate) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn next_due(
+    db: &Connection,
+    (named, are_meant): &(String, bool),
+) -> rusqlite::Result<Option<Timestamp>> {
     let due: Option<i64> = db
-        .prepare_cached("SELECT min(not_before) FROM outbox WHERE state = 'waiting'")?
-        .query_row([], |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT min(not_before) FROM outbox
+             WHERE state = 'waiting' AND (notifier IN (SELECT value FROM json_each(?1))) = ?2",
+        )?
+        .query_row(params![named, are_meant], |row| row.get(0))?;
     Ok(due.map(timestamp))
 }
 

@@ -20,7 +20,7 @@ use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{self, Appended, Arrival, Delivery};
 use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
-use crate::outbox::{self, DeadNotice, OutboxDepth, Outgoing};
+use crate::outbox::{self, Addressees, DeadNotice, OutboxDepth, Outgoing};
 use crate::prune::{self, Pruned, Retention};
 use crate::queue::{self, QueueDepth, QueuedWork, Work};
 use crate::readers::Readers;
@@ -222,14 +222,19 @@ impl Store {
         .await
     }
 
-    /// Takes up to `limit` notices that are due at `now`, the longest due first, and marks them durably as being
-    /// sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
+    /// Takes up to `limit` notices of these addressees that are due at `now`, the longest due first, and marks them
+    /// durably as being sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
     /// the process ends; then it is due again with `repeat` set. If this future is dropped before it answers, nothing
     /// stays marked.
-    pub async fn outbox_due(&self, limit: usize, now: Timestamp) -> Result<Vec<Outgoing>, StoreError> {
-        let board = Arc::clone(&self.inner.board);
+    pub async fn outbox_due(
+        &self,
+        of: &Addressees,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Outgoing>, StoreError> {
+        let (board, of) = (Arc::clone(&self.inner.board), of.clone());
         let claims = self
-            .write(move |transaction| Ok(Handover::new(outbox::due(transaction, limit, now)?, board)))
+            .write(move |transaction| Ok(Handover::new(outbox::due(transaction, &of, limit, now)?, board)))
             .await?;
         Ok(claims.accept())
     }
@@ -268,9 +273,10 @@ impl Store {
         self.write(move |transaction| outbox::failed(transaction, &id, error)).await
     }
 
-    /// When the next waiting notice is due; it may be in the past.
-    pub async fn outbox_next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.readers.read(outbox::next_due).await
+    /// When the next waiting notice of these addressees is due; it may be in the past.
+    pub async fn outbox_next_due(&self, of: &Addressees) -> Result<Option<Timestamp>, StoreError> {
+        let of = of.parameters().map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| outbox::next_due(db, &of)).await
     }
 
     /// Changes whenever a notice became due or its time moved.

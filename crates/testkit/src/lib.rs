@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod observed;
 pub mod port;
 pub mod process;
+pub mod reconciler;
 pub mod ref_watch;
 pub mod registry;
 pub mod slack;

@@ -378,13 +378,18 @@ impl<'s> Check<'s> {
             NotifierTarget::SlackWebhook { .. } => "spec.slack.webhook.secretRef.name",
             NotifierTarget::SlackBot { .. } => "spec.slack.bot.secretRef.name",
             NotifierTarget::Webhook { .. } => "spec.webhook.secretRef.name",
+            NotifierTarget::FluxReceiver { .. } => "spec.fluxReceiver.secretRef.name",
+            NotifierTarget::ArgoCd { .. } => "spec.argocd.secretRef.name",
         };
         if let Some(secret) = self.secret(&about, field, notifier.target.secret()) {
             match &notifier.target {
                 NotifierTarget::SlackBot { .. } => {
                     self.text(&about, field, secret, TOKEN);
                 }
-                NotifierTarget::SlackWebhook { .. } | NotifierTarget::Webhook { .. } => {
+                NotifierTarget::SlackWebhook { .. }
+                | NotifierTarget::Webhook { .. }
+                | NotifierTarget::FluxReceiver { .. }
+                | NotifierTarget::ArgoCd { .. } => {
                     self.address(&about, field, secret, &["https", "http"]);
                 }
             }

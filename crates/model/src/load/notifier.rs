@@ -7,7 +7,8 @@ use super::object::{MAX_LABEL, MAX_NAME, Object, check_name};
 use crate::resource::{NoticeKind, Notifier, NotifierTarget};
 
 /// Fields of `spec`.
-const SPEC: &[&str] = &["slack", "webhook", "events", "namespaces", "automations", "suspend"];
+const SPEC: &[&str] =
+    &["slack", "webhook", "fluxReceiver", "argocd", "events", "namespaces", "automations", "suspend"];
 /// Words of `spec.events`.
 const EVENTS: [(&str, NoticeKind); 4] = [
     ("committed", NoticeKind::Committed),
@@ -23,26 +24,39 @@ const MAX_ITEMS: usize = 1_000;
 pub(super) fn decode(object: &Object<'_>) -> Option<Notifier> {
     let spec = object.spec(SPEC)?;
     let target = target(&spec);
-    let events = events(&spec);
+    let events = match &target {
+        Some(target) if target.is_reconciler() => only_commits(&spec),
+        _ => events(&spec),
+    };
     let namespaces = names(&spec, "namespaces", MAX_LABEL, false);
     let automations = names(&spec, "automations", MAX_NAME, true);
     let suspend = spec.flag("suspend");
     Some(Notifier { meta: object.meta(), target: target?, events, namespaces, automations, suspend })
 }
 
-/// Exactly one of `slack.webhook`, `slack.bot` and `webhook`.
+/// Exactly one of them.
 fn target(spec: &Fields<'_>) -> Option<NotifierTarget> {
-    const CHOICES: [&str; 3] = ["slack.webhook", "slack.bot", "webhook"];
+    const CHOICES: [&str; 5] = ["slack.webhook", "slack.bot", "webhook", "fluxReceiver", "argocd"];
     let slack = spec.fields("slack", &["webhook", "bot"]);
     let of_slack = |name| slack.as_ref().and_then(|slack| slack.slot(name));
-    match (of_slack("webhook"), of_slack("bot"), spec.slot("webhook")) {
-        (Some(slot), None, None) => address(&slot).map(|secret| NotifierTarget::SlackWebhook { secret }),
-        (None, Some(slot), None) => slack_bot(&slot),
-        (None, None, Some(slot)) => address(&slot).map(|secret| NotifierTarget::Webhook { secret }),
-        _ => {
-            spec.error(format_args!("needs exactly one of {}", quoted(CHOICES.into_iter())));
-            None
-        }
+    let slots = [
+        of_slack("webhook"),
+        of_slack("bot"),
+        spec.slot("webhook"),
+        spec.slot("fluxReceiver"),
+        spec.slot("argocd"),
+    ];
+    let mut stated = slots.iter().zip(CHOICES).filter_map(|(slot, choice)| Some((slot.as_ref()?, choice)));
+    let (Some((slot, choice)), None) = (stated.next(), stated.next()) else {
+        spec.error(format_args!("needs exactly one of {}", quoted(CHOICES.into_iter())));
+        return None;
+    };
+    match choice {
+        "slack.webhook" => address(slot).map(|secret| NotifierTarget::SlackWebhook { secret }),
+        "slack.bot" => slack_bot(slot),
+        "fluxReceiver" => address(slot).map(|secret| NotifierTarget::FluxReceiver { secret }),
+        "argocd" => address(slot).map(|secret| NotifierTarget::ArgoCd { secret }),
+        _ => address(slot).map(|secret| NotifierTarget::Webhook { secret }),
     }
 }
 
@@ -89,6 +103,16 @@ fn events(spec: &Fields<'_>) -> Vec<NoticeKind> {
     events.sort_unstable();
     events.dedup();
     events
+}
+
+/// A reconciler has nothing to do for anything else.
+fn only_commits(spec: &Fields<'_>) -> Vec<NoticeKind> {
+    if let Some(slot) = spec.slot("events")
+        && events(spec) != [NoticeKind::Committed]
+    {
+        slot.error("a reconciler is told of commits alone: leave it out, or write [committed]");
+    }
+    vec![NoticeKind::Committed]
 }
 
 fn names(spec: &Fields<'_>, field: &str, max: usize, dots: bool) -> Vec<String> {
@@ -147,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reconciler_is_told_of_commits_alone() {
+        for (spec, target) in [
+            ("  fluxReceiver: {secretRef: {name: s}}\n", NotifierTarget::FluxReceiver { secret: "s".into() }),
+            (
+                "  argocd: {secretRef: {name: s}}\n  events: [committed]\n",
+                NotifierTarget::ArgoCd { secret: "s".into() },
+            ),
+        ] {
+            let read = notifier(spec);
+            assert!(read.target == target && read.target.is_reconciler());
+            assert_eq!(read.events, [NoticeKind::Committed]);
+        }
+    }
+
+    #[test]
     fn every_wrong_field_is_named_with_its_line() {
         const HOOK: &str = "  webhook: {secretRef: {name: s}}\n";
         let after = |rest: &str| format!("{HOOK}{rest}");
@@ -169,6 +208,13 @@ mod tests {
                 "spec.slack.bot.apiURL",
                 "must be an https://",
             ),
+            (
+                "  argocd: {secretRef: {name: s}}\n  events: [held]\n".into(),
+                6,
+                "spec.events",
+                "commits alone",
+            ),
+            (after("  argocd: {secretRef: {name: s}}\n"), 4, "spec", "needs exactly one"),
             (after("  events: [commited]\n"), 6, "spec.events[0]", "is not one of `committed`"),
             (after("  namespaces: [A]\n"), 6, "spec.namespaces[0]", "is not a valid name"),
             (after("  automations:\n  - ok\n  - no_t\n"), 8, "spec.automations[1]", "is not a valid name"),

@@ -104,6 +104,8 @@ fn notice() -> Notice {
             branch: "main".into(),
             id: "1a2b3c4d5e6f708192a3b4c5d6e7f80912345678".into(),
             url: None,
+            parent: None,
+            files: vec!["deploy/app.yaml".into()],
             changes: vec![ChangeNotice {
                 policy: "apps/app".into(),
                 image: "ghcr.io/org/app".into(),
@@ -310,4 +312,34 @@ async fn an_unusable_secret_is_rejected_by_the_name_of_its_key() {
         let error = sender().deliver(&notice(), &target, &secret(&values), false).await.unwrap_err();
         assert_eq!(error.to_string(), expected, "{target:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reconciler_is_nudged_by_a_signed_request_and_its_refusals_are_judged() {
+    for (status, kind) in
+        [(200, None), (404, Some("rejected")), (400, Some("rejected")), (503, Some("retry"))]
+    {
+        let server = Server::start(status, &[], "").await;
+        let hook = secret(&[("address", &format!("{}/hook/{SECRET}", server.base)), ("token", "shared\n")]);
+        let target = NotifierTarget::FluxReceiver { secret: "chat".into() };
+        let result = sender().deliver(&notice(), &target, &hook, false).await;
+        assert_eq!(result.as_ref().err().map(DeliveryError::kind), kind, "{status}");
+        assert!(!format!("{result:?}").contains(SECRET), "{result:?}");
+        let seen = server.only();
+        assert_eq!(seen.path, format!("/hook/{SECRET}"));
+        let nudge = reconciler::flux(
+            notice().commit.as_ref().unwrap(),
+            server.base.parse().unwrap(),
+            Some(b"shared"),
+        );
+        assert_eq!(seen.headers["x-signature"], nudge.headers["x-signature"]);
+        assert_eq!(seen.headers["content-type"], "application/json");
+    }
+    // Nothing landed, so there is nothing to look at.
+    let server = Server::start(200, &[], "").await;
+    let hook = secret(&[("address", &server.base)]);
+    let failed = Notice { kind: NoticeKind::Failed, commit: None, ..notice() };
+    let target = NotifierTarget::ArgoCd { secret: "chat".into() };
+    sender().deliver(&failed, &target, &hook, false).await.unwrap();
+    assert!(server.seen.lock().unwrap().is_empty());
 }

@@ -25,6 +25,8 @@ fn notice(kind: NoticeKind, changes: Option<Vec<ChangeNotice>>) -> Notice {
             branch: "main".into(),
             id: "1a2b3c4d5e6f708192a3b4c5d6e7f80912345678".into(),
             url: Some("https://git.example/fleet/commit/1a2b3c4d".into()),
+            parent: None,
+            files: Vec::new(),
             changes,
         }),
         summary: "the registry <down> answered 503".into(),

@@ -2,9 +2,11 @@
 
 use windlass_model::message::Notice;
 use windlass_model::resource::NoticeKind;
-use windlass_store::{NewNotice, OutboxDepth, Outgoing, Record, Store, StoreErrorKind};
+use windlass_store::{Addressees, NewNotice, OutboxDepth, Outgoing, Record, Store, StoreErrorKind};
 
 use crate::support::{World, expect_change, key, poll_once, repository};
+
+const EVERYBODY: Addressees = Addressees::Except(Vec::new());
 
 fn notice(world: &World, id: &str) -> NewNotice {
     let notice = Notice {
@@ -24,7 +26,7 @@ async fn queue(world: &World, store: &Store, ids: &[&str]) {
 }
 
 async fn due(world: &World, store: &Store) -> Vec<Outgoing> {
-    store.outbox_due(100, world.now()).await.unwrap()
+    store.outbox_due(&EVERYBODY, 100, world.now()).await.unwrap()
 }
 
 #[tokio::test]
@@ -51,6 +53,25 @@ async fn notice_is_sent_once_however_often_it_is_recorded() {
 }
 
 #[tokio::test]
+async fn notices_are_taken_by_their_addressees() {
+    let world = World::new();
+    let store = world.open().await;
+    let to = |id: &str, notifier: &str| NewNotice { notifier: key(notifier), ..notice(&world, id) };
+    let outbox = vec![to("1", "slack"), to("2", "flux"), to("3", "argocd")];
+    store.record(Record { outbox, ..Record::default() }).await.unwrap();
+    let ids = |taken: Vec<Outgoing>| taken.into_iter().map(|out| out.id).collect::<Vec<_>>();
+    let nobody = Addressees::Only(Vec::new());
+    assert_eq!(ids(store.outbox_due(&nobody, 9, world.now()).await.unwrap()), [""; 0]);
+    let reconcilers = vec![key("flux"), key("argocd")];
+    let only = Addressees::Only(reconcilers.clone());
+    assert_eq!(ids(store.outbox_due(&only, 9, world.now()).await.unwrap()), ["2", "3"]);
+    assert_eq!(store.outbox_next_due(&only).await.unwrap(), None);
+    let others = Addressees::Except(reconcilers);
+    assert_eq!(store.outbox_next_due(&others).await.unwrap(), Some(world.now()));
+    assert_eq!(ids(store.outbox_due(&others, 9, world.now()).await.unwrap()), ["1"]);
+}
+
+#[tokio::test]
 async fn refused_send_waits_and_a_lost_answer_counts_as_a_possible_repeat() {
     let world = World::new();
     let store = world.open().await;
@@ -58,7 +79,7 @@ async fn refused_send_waits_and_a_lost_answer_counts_as_a_possible_repeat() {
     due(&world, &store).await;
     store.outbox_retry("1", world.after(30), "429").await.unwrap();
     assert_eq!(due(&world, &store).await, []);
-    assert_eq!(store.outbox_next_due().await.unwrap(), Some(world.after(30)));
+    assert_eq!(store.outbox_next_due(&EVERYBODY).await.unwrap(), Some(world.after(30)));
     world.clock.advance(30);
     let again = due(&world, &store).await.remove(0);
     assert_eq!((again.attempts, again.repeat), (1, false));
@@ -70,7 +91,7 @@ async fn refused_send_waits_and_a_lost_answer_counts_as_a_possible_repeat() {
         store.outbox_depth().await.unwrap(),
         OutboxDepth { possible_repeats: 1, ..OutboxDepth::default() }
     );
-    assert_eq!(store.outbox_next_due().await.unwrap(), None);
+    assert_eq!(store.outbox_next_due(&EVERYBODY).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -78,7 +99,7 @@ async fn notice_that_was_being_sent_when_the_process_ended_is_marked_as_a_possib
     let world = World::new();
     let store = world.open().await;
     queue(&world, &store, &["sending", "waiting"]).await;
-    assert_eq!(store.outbox_due(1, world.now()).await.unwrap()[0].id, "sending");
+    assert_eq!(store.outbox_due(&EVERYBODY, 1, world.now()).await.unwrap()[0].id, "sending");
     drop(store);
     let store = world.open().await;
     let depth = store.outbox_depth().await.unwrap();
@@ -132,7 +153,7 @@ async fn notice_whose_sender_went_away_is_due_again_and_is_no_repeat() {
         number += 1;
         let id = number.to_string();
         queue(&world, &store, &[&id]).await;
-        match poll_once(store.outbox_due(1, world.now())).await {
+        match poll_once(store.outbox_due(&EVERYBODY, 1, world.now())).await {
             // The writer was quicker than this test.
             Some(_) => store.outbox_sent(&id, world.now()).await.unwrap(),
             None => break id,
