@@ -177,3 +177,83 @@ fn proxy(secret: &Secret) -> Result<(String, Option<String>, Option<String>), St
     let address = text("address").ok_or_else(|| format!("Secret {} has no key address", secret.meta.key))?;
     Ok((address, text("username"), text("password")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestClock, document, key, spec};
+
+    fn secret_of(data: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: apps}}\nstringData: {{{data}}}"
+        )
+    }
+
+    fn config(git: &str, secrets: &[String]) -> Result<RemoteConfig, String> {
+        let repository = document("GitRepository", "fleet", &format!("interval: 1m, {git}"));
+        let documents: Vec<&str> =
+            [repository.as_str()].into_iter().chain(secrets.iter().map(String::as_str)).collect();
+        let spec = spec(&documents);
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        git_of(&spec, &clock)
+    }
+
+    fn git_of(spec: &Spec, clock: &Arc<dyn Clock>) -> Result<RemoteConfig, String> {
+        git(spec, &spec.git_repositories[&key("fleet")], clock)
+    }
+
+    #[test]
+    fn secrets_are_read_in_fluxs_shape() {
+        const URL: &str = "url: 'https://git.example/acme/fleet', secretRef: {name: s}";
+        let of = |data: &str| config(URL, &[secret_of(data)]);
+        let basic = of("username: bot, password: pw").unwrap();
+        assert!(
+            matches!(basic.auth, Auth::Basic { username, password } if username == "bot" && *password == "pw")
+        );
+        let bearer = of("bearerToken: t").unwrap();
+        assert!(matches!(bearer.auth, Auth::Bearer { token } if *token == "t"));
+        for name in ["ca.crt", "caFile"] {
+            let anonymous = of(&format!("{name}: pem")).unwrap();
+            assert!(matches!(anonymous.auth, Auth::None));
+            assert_eq!(anonymous.ca_pem.as_deref(), Some(&b"pem"[..]));
+        }
+        for (certificate, private) in [("tls.crt", "tls.key"), ("certFile", "keyFile")] {
+            let mutual = of(&format!("username: bot, password: pw, {certificate}: c, {private}: k")).unwrap();
+            assert_eq!(mutual.client_identity_pem.as_deref().map(Vec::as_slice), Some(&b"c\nk"[..]));
+        }
+        assert!(matches!(of("bearerToken: t").unwrap().proxy, Some(windlass_git::ProxyConfig::Environment)));
+    }
+
+    #[test]
+    fn a_proxys_secret_is_read() {
+        let git = "url: 'https://git.example/fleet', proxySecretRef: {name: s}";
+        let found =
+            config(git, &[secret_of("address: 'socks5://p:1080', username: u, password: pw")]).unwrap();
+        let Some(windlass_git::ProxyConfig::Server { address, username, password }) = found.proxy else {
+            panic!("no proxy");
+        };
+        assert_eq!((address.as_str(), username.as_str(), password.as_str()), ("socks5://p:1080", "u", "pw"));
+    }
+
+    #[test]
+    fn what_a_secret_lacks_is_named_and_its_values_are_not() {
+        const URL: &str = "url: 'https://git.example/acme/fleet', secretRef: {name: s}";
+        let app = |rest: &str| (format!("{URL}, provider: github"), format!("githubAppID: '1', {rest}"));
+        for ((git, data), why) in [
+            ((URL.to_owned(), "username: bot".to_owned()), "has a username but no password"),
+            ((URL.to_owned(), "password: hunter2".to_owned()), "has a password but no username"),
+            ((URL.to_owned(), "username: a, password: hunter2, tls.crt: c".to_owned()), "tls.key"),
+            (app("githubAppInstallationID: '2'"), "githubAppPrivateKey"),
+            (app("githubAppPrivateKey: hunter2"), "githubAppInstallationOwner"),
+            (
+                app("githubAppPrivateKey: hunter2, githubAppInstallationID: '2'"),
+                "`githubAppPrivateKey` cannot be used",
+            ),
+            (app("githubAppPrivateKey: hunter2, githubAppInstallationID: x"), "it is not a number"),
+        ] {
+            let error = config(&git, &[secret_of(&data)]).unwrap_err();
+            assert!(error.contains("Secret apps/s") && error.contains(why), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod further_refs;
 mod github_app;
 mod landing;
 mod partial;
+mod proxies;
 mod reading;
 mod refusals;
 mod repair;

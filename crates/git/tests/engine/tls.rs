@@ -15,16 +15,16 @@ use windlass_git::{Limits, RemoteError};
 
 use crate::support::{World, update};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> Vec<u8> {
+    pub(crate) fn pem(&self) -> Vec<u8> {
         self.0.pem().into_bytes()
     }
 
@@ -36,13 +36,13 @@ impl Authority {
 }
 
 /// Ends TLS before the plain server; with `clients`, only for holders of its certificates.
-struct Front {
+pub(crate) struct Front {
     address: SocketAddr,
     _task: JoinSet<()>,
 }
 
 impl Front {
-    async fn start(world: &World, authority: &Authority, clients: Option<&Authority>) -> Self {
+    pub(crate) async fn start(world: &World, authority: &Authority, clients: Option<&Authority>) -> Self {
         let target: SocketAddr = world.server.url().strip_prefix("http://").unwrap().parse().unwrap();
         let builder = ServerConfig::builder_with_provider(default_provider().into());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -78,7 +78,7 @@ impl Front {
         Self { address, _task: task }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}/repo.git", self.address)
     }
 }
