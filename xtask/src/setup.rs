@@ -1,5 +1,7 @@
 //! Installing the tools that the checks and the demonstration need. Nothing is installed outside the target folder.
 
+mod forge;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +27,7 @@ pub(crate) struct Tools {
     pub(crate) cargo_deny: PathBuf,
     pub(crate) kustomize: PathBuf,
     pub(crate) helm: PathBuf,
+    pub(crate) gitea: PathBuf,
 }
 
 /// Installs what is missing and says where everything is.
@@ -36,11 +39,13 @@ pub(crate) fn everything() -> Result<Tools> {
         cargo_deny: cargo_deny()?,
         kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
         helm: oracle(HELM, HELM_IN_TARGET)?,
+        gitea: forge::gitea()?,
     };
     eprintln!("registry    {}", tools.registry.display());
     eprintln!("cargo-deny  {}", tools.cargo_deny.display());
     eprintln!("kustomize   {}", tools.kustomize.display());
     eprintln!("helm        {}", tools.helm.display());
+    eprintln!("gitea       {}", tools.gitea.display());
     Ok(tools)
 }
 

@@ -15,6 +15,7 @@ pub mod folder;
 pub mod git_cgi;
 pub mod git_repository;
 pub mod git_server;
+pub mod gitea;
 pub mod github;
 pub mod http_fault;
 pub mod http_server;

@@ -11,6 +11,8 @@ pub const REGISTRY_VARIABLE: &str = "WINDLASS_TEST_REGISTRY";
 pub const KUSTOMIZE_VARIABLE: &str = "WINDLASS_TEST_KUSTOMIZE";
 /// The environment variable that names Helm; `cargo xtask test` sets it.
 pub const HELM_VARIABLE: &str = "WINDLASS_TEST_HELM";
+/// The environment variable that names Gitea; `cargo xtask test` sets it.
+pub const GITEA_VARIABLE: &str = "WINDLASS_TEST_GITEA";
 /// The environment variable that names the `windlass` program.
 pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
 /// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
@@ -20,6 +22,8 @@ pub const REGISTRIES_IN_TARGET: [&str; 2] =
 pub const KUSTOMIZE_IN_TARGET: &str = "tools/kustomize-5.8.1/kustomize";
 /// Where `cargo xtask setup` puts Helm, below the target folder.
 pub const HELM_IN_TARGET: &str = "tools/helm-4.3.1/helm";
+/// Where `cargo xtask setup` puts Gitea, below the target folder, with its templates beside it.
+pub const GITEA_IN_TARGET: &str = "tools/gitea-1.26.0/gitea";
 /// The names under which the distribution registry is packaged: upstream's and Debian's.
 pub const REGISTRY_NAMES: [&str; 2] = ["registry", "docker-registry"];
 
@@ -54,6 +58,14 @@ pub fn kustomize() -> Result<PathBuf> {
 /// When there is none; the message says how to get one.
 pub fn helm() -> Result<PathBuf> {
     oracle(HELM_VARIABLE, HELM_IN_TARGET)
+}
+
+/// Gitea, a real forge: from [`GITEA_VARIABLE`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn gitea() -> Result<PathBuf> {
+    oracle(GITEA_VARIABLE, GITEA_IN_TARGET)
 }
 
 /// Only the pinned version will do: another may rightly answer otherwise.

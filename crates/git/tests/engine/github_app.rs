@@ -19,6 +19,7 @@ use windlass_testkit::http_server::Canned;
 use windlass_testkit::traffic::{Match, Point};
 
 use crate::support::{edit, land, update};
+use crate::tls::{Authority, Front};
 
 const START: i64 = 1_750_000_000;
 
@@ -57,10 +58,14 @@ impl Stage {
     }
 
     async fn mirror(&self, app: GitHubAppConfig) -> Mirror {
+        self.mirror_trusting(app, None).await
+    }
+
+    async fn mirror_trusting(&self, app: GitHubAppConfig, ca_pem: Option<Vec<u8>>) -> Mirror {
         let config = RemoteConfig {
             url: self.git.url("acme/fleet"),
             auth: Auth::GitHubApp(GitHubApp::new(app).unwrap()),
-            ca_pem: None,
+            ca_pem,
             client_identity_pem: None,
             proxy: None,
             timeout: Duration::from_secs(10),
@@ -301,4 +306,23 @@ async fn tokens_and_keys_never_follow_a_redirect_to_another_host() {
     let error = stage.refusal(stage.app()).await;
     assert!(matches!(error, GitError::Remote(RemoteError::Redirect { .. })), "{error:?}");
     assert_eq!(elsewhere.traffic().count(&Match::any()), 0);
+}
+
+#[tokio::test]
+async fn the_api_is_trusted_by_the_configured_authority_alone() {
+    let stage = Stage::new().await;
+    let authority = Authority::new();
+    let front = Front::before(stage.github.address(), &authority, None).await;
+    let api = format!("https://{}/api/v3/", front.address);
+    for (ca, trusted) in [(None, false), (Some(Authority::new().pem()), false), (Some(authority.pem()), true)]
+    {
+        let app = GitHubAppConfig { api: Some(api.clone()), ..stage.app() };
+        let result = stage.mirror_trusting(app, ca).await.ls_refs(&["main"]).await;
+        match result {
+            Ok(_) => assert!(trusted),
+            Err(GitError::Remote(RemoteError::GitHubApp(GitHubAppError::Connect(_)))) => assert!(!trusted),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(stage.github.given(), 1);
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod checkouts;
 mod further_refs;
+mod gitea;
 mod github_app;
 mod landing;
 mod partial;

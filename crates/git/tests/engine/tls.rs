@@ -37,13 +37,21 @@ impl Authority {
 
 /// Ends TLS before the plain server; with `clients`, only for holders of its certificates.
 pub(crate) struct Front {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _task: JoinSet<()>,
 }
 
 impl Front {
     pub(crate) async fn start(world: &World, authority: &Authority, clients: Option<&Authority>) -> Self {
-        let target: SocketAddr = world.server.url().strip_prefix("http://").unwrap().parse().unwrap();
+        let target = world.server.url().strip_prefix("http://").unwrap().parse().unwrap();
+        Self::before(target, authority, clients).await
+    }
+
+    pub(crate) async fn before(
+        target: SocketAddr,
+        authority: &Authority,
+        clients: Option<&Authority>,
+    ) -> Self {
         let builder = ServerConfig::builder_with_provider(default_provider().into());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
         let builder = match clients {
