@@ -102,6 +102,7 @@ pub(crate) fn git_repository(name: &str) -> GitRepository {
     GitRepository {
         meta: meta(name),
         url: "https://git.example/fleet.git".to_owned(),
+        provider: windlass_model::resource::GitProvider::default(),
         reference: None,
         secret: Some("git".to_owned()),
         proxy_secret: None,
