@@ -8,6 +8,7 @@ mod orders;
 mod places;
 mod senders;
 mod templates;
+mod variants;
 
 use std::collections::BTreeMap;
 

@@ -38,6 +38,9 @@ pub enum Hint {
         /// The sender's claim, never trusted.
         digest: Digest,
     },
+    /// Git holds a variant of a policy with a variant lock for which nothing was chosen yet. What is known is chosen
+    /// among; nothing is listed.
+    VariantFound,
     /// A person lifts the holds of an automation: those of one policy, or all.
     Resume {
         /// The ImagePolicy; `None` for all.
@@ -69,6 +72,7 @@ impl fmt::Display for Hint {
             Hint::TagPushed { tag, .. } => write!(f, "tag {tag} pushed"),
             Hint::ReferrerPushed { subject } => write!(f, "referrer of {subject} pushed"),
             Hint::ManifestPushed { digest } => write!(f, "manifest {digest} pushed"),
+            Hint::VariantFound => f.write_str("variant found in Git"),
             Hint::Resume { policy: Some(policy) } => write!(f, "resume {policy}"),
             Hint::Resume { policy: None } => f.write_str("resume"),
             Hint::Rescan { reason } => write!(f, "rescan ({reason:?})"),

@@ -12,6 +12,7 @@ pub mod exclusion;
 pub mod expand;
 pub mod explain;
 pub mod go_regex;
+pub mod lock;
 pub mod plan;
 pub mod rank;
 pub mod selection;

@@ -10,6 +10,7 @@ use windlass_model::place::{Marker, NoDigest, ObjectIdentifier, Part};
 use windlass_model::{ObjectKey, Tag};
 
 use crate::election::{Agreed, Choice};
+use crate::lock::{NoTrack, Track};
 
 /// Everything that is known when an automation is decided.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub struct Facts {
     pub policies: BTreeMap<ObjectKey, PolicyFacts>,
     /// Every marker at the branch's head.
     pub places: Vec<PlaceFacts>,
-    /// What Git and the policies last agreed upon, by file and policy.
-    pub agreed: BTreeMap<(Arc<str>, ObjectKey), Agreed>,
+    /// What Git and the policies last agreed upon, by file and track.
+    pub agreed: BTreeMap<(Arc<str>, Track), Agreed>,
 }
 
 /// What is known of a policy.
@@ -29,6 +30,8 @@ pub struct Facts {
 pub enum PolicyFacts {
     /// It chose an image.
     Chosen(Choice),
+    /// It is locked to variants: what it chose for each that stands in Git, or why nothing.
+    Locked(BTreeMap<Box<str>, Result<Choice, String>>),
     /// It has no choice at present, and why.
     Waiting(String),
     /// The automation's `policySelector` does not match it.
@@ -46,6 +49,8 @@ pub struct PlaceFacts {
     pub marker: Marker,
     /// The scalar's present value.
     pub value: String,
+    /// The variant that its policy's lock keeps it to ([`crate::lock::lock`] finds it); empty where there is no lock.
+    pub variant: Result<Box<str>, NoTrack>,
     /// The object that it is part of.
     pub object: ObjectIdentifier,
 }
@@ -154,10 +159,10 @@ impl Plan {
     }
 }
 
-/// The present tags that are above their policy's choice, with the policy: before they are allowed to stay, the
+/// The present tags that are above their policy's choice, with the track: before they are allowed to stay, the
 /// registry is asked whether those that it did not list still exist.
-pub fn tags_ahead(facts: &Facts) -> BTreeSet<(ObjectKey, Tag)> {
-    let ahead = |place: &PlaceFacts| Some((place.marker.policy.clone(), facts.ahead(place)?));
+pub fn tags_ahead(facts: &Facts) -> BTreeSet<(Track, Tag)> {
+    let ahead = |place: &PlaceFacts| Some((place.track()?, facts.ahead(place)?));
     facts.places.iter().filter_map(ahead).collect()
 }
 
@@ -166,26 +171,28 @@ pub fn tags_ahead(facts: &Facts) -> BTreeSet<(ObjectKey, Tag)> {
 /// The parts of one image that stand in one file (`:name`, `:tag`, `:digest`) move together: where the tag stays, its
 /// neighbours stay.
 pub fn decide(facts: &Facts) -> Plan {
-    let mut stays: BTreeMap<(&Arc<str>, &ObjectKey), Outcome> = BTreeMap::new();
+    let mut stays: BTreeMap<Group<'_>, Outcome> = BTreeMap::new();
     for place in &facts.places {
-        if let Some(outcome) = facts.stays(place) {
-            stays.entry(place.group()).or_insert(outcome);
+        if let (Some(group), Some(outcome)) = (place.group(), facts.stays(place)) {
+            stays.entry(group).or_insert(outcome);
         }
     }
-    let outcome = |place: &PlaceFacts| facts.outcome(place, stays.get(&place.group()));
+    let outcome =
+        |place: &PlaceFacts| facts.outcome(place, place.group().and_then(|group| stays.get(&group)));
     Plan { outcomes: facts.places.iter().map(outcome).collect() }
 }
 
 /// What Git and the policies agree upon once the plan is carried out, where that is news: to be remembered, so that a
 /// person's later change is recognised as one.
-pub fn agreements(facts: &Facts, plan: &Plan) -> BTreeMap<(Arc<str>, ObjectKey), Agreed> {
+pub fn agreements(facts: &Facts, plan: &Plan) -> BTreeMap<(Arc<str>, Track), Agreed> {
     let mut agreements = BTreeMap::new();
     for (place, outcome) in facts.places.iter().zip(&plan.outcomes) {
         let agrees = matches!(outcome, Outcome::Write { .. } | Outcome::UpToDate);
-        let (true, Some(choice)) = (agrees && place.marker.part.holds_tag(), facts.choice(place)) else {
+        let agrees = agrees && place.marker.part.holds_tag();
+        let (true, Some(choice), Some(track)) = (agrees, facts.choice(place), place.track()) else {
             continue;
         };
-        let key = (place.file.clone(), place.marker.policy.clone());
+        let key = (place.file.clone(), track);
         let known = facts.agreed.get(&key);
         let tag = choice.image.tag.clone();
         if known.is_some_and(|agreed| agreed.tag == tag && agreed.rule == choice.rule) {
@@ -201,18 +208,45 @@ pub fn agreements(facts: &Facts, plan: &Plan) -> BTreeMap<(Arc<str>, ObjectKey),
     agreements
 }
 
+/// The places that move together: file, policy, variant.
+type Group<'f> = (&'f Arc<str>, &'f ObjectKey, &'f str);
+
 impl PlaceFacts {
-    fn group(&self) -> (&Arc<str>, &ObjectKey) {
-        (&self.file, &self.marker.policy)
+    /// The track that the place is on, if it is known.
+    pub fn track(&self) -> Option<Track> {
+        let variant = self.variant.clone().ok()?;
+        Some(Track { policy: self.marker.policy.clone(), variant })
+    }
+
+    fn group(&self) -> Option<Group<'_>> {
+        Some((&self.file, &self.marker.policy, self.variant.as_deref().ok()?))
     }
 }
 
 impl Facts {
     /// What the place's policy chose for it, if anything.
     pub fn choice(&self, place: &PlaceFacts) -> Option<&Choice> {
-        match self.policies.get(&place.marker.policy)? {
-            PolicyFacts::Chosen(choice) => Some(choice),
-            PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => None,
+        self.chosen(place).ok()
+    }
+
+    fn chosen(&self, place: &PlaceFacts) -> Result<&Choice, Outcome> {
+        match self.policies.get(&place.marker.policy) {
+            None => Err(Outcome::UnknownPolicy),
+            Some(PolicyFacts::NotSelected) => Err(Outcome::NotSelected),
+            Some(PolicyFacts::Waiting(why)) => Err(Outcome::Waiting(why.clone())),
+            Some(PolicyFacts::Chosen(choice)) => Ok(choice),
+            Some(PolicyFacts::Locked(variants)) => match &place.variant {
+                Ok(variant) => match variants.get(variant) {
+                    Some(Ok(choice)) => Ok(choice),
+                    Some(Err(why)) => Err(Outcome::Waiting(why.clone())),
+                    None => Err(Outcome::Waiting("nothing was chosen for its variant".to_owned())),
+                },
+                // All variants are of one name, so this one is right whichever it belongs to.
+                Err(_) if place.marker.part == Part::Name && names(variants, &place.value) => {
+                    Err(Outcome::UpToDate)
+                }
+                Err(why) => Err(Outcome::Waiting(why.to_string())),
+            },
         }
     }
 
@@ -229,7 +263,7 @@ impl Facts {
         if place.marker.part == Part::Digest && current.digest.is_some() && choice.image.digest.is_none() {
             return Some(Outcome::NoDigest);
         }
-        let agreed = self.agreed.get(&(place.file.clone(), place.marker.policy.clone()));
+        let agreed = self.agreed.get(&(place.file.clone(), place.track()?));
         let held = agreed.and_then(|agreed| choice.held(&current, agreed).zip(Some(&agreed.tag)));
         if let Some((present, rejected)) = held {
             return Some(Outcome::Held { present: present.clone(), rejected: rejected.clone() });
@@ -246,11 +280,9 @@ impl Facts {
         if place.marker.policy.namespace != self.namespace {
             return Outcome::OtherNamespace;
         }
-        let choice = match self.policies.get(&place.marker.policy) {
-            None => return Outcome::UnknownPolicy,
-            Some(PolicyFacts::NotSelected) => return Outcome::NotSelected,
-            Some(PolicyFacts::Waiting(why)) => return Outcome::Waiting(why.clone()),
-            Some(PolicyFacts::Chosen(choice)) => choice,
+        let choice = match self.chosen(place) {
+            Ok(choice) => choice,
+            Err(outcome) => return outcome,
         };
         if let Some(outcome) = stays {
             return outcome.clone();
@@ -261,6 +293,10 @@ impl Facts {
             Ok(value) => Outcome::Write { value },
         }
     }
+}
+
+fn names(variants: &BTreeMap<Box<str>, Result<Choice, String>>, name: &str) -> bool {
+    variants.values().flatten().any(|choice| choice.image.name == name)
 }
 
 #[cfg(test)]
@@ -291,6 +327,7 @@ mod tests {
             line: 7,
             marker: Marker { policy, part },
             value: value.into(),
+            variant: Ok(Box::default()),
             object: ObjectIdentifier::default(),
         }
     }
@@ -357,7 +394,10 @@ mod tests {
         let stays =
             Outcome::Ahead { present: Tag::parse("1.2.0").unwrap(), chosen: Tag::parse("1.1.0").unwrap() };
         assert_eq!(plan.outcomes, vec![stays.clone(), stays.clone(), stays, write("1.1.0")]);
-        assert_eq!(tags_ahead(&facts), BTreeSet::from([(key("app"), Tag::parse("1.2.0").unwrap())]));
+        assert_eq!(
+            tags_ahead(&facts),
+            BTreeSet::from([(Track::only(&key("app")), Tag::parse("1.2.0").unwrap())])
+        );
     }
 
     #[test]
@@ -427,7 +467,7 @@ mod tests {
         let tag = |text: &str| Tag::parse(text).unwrap();
         facts.agreed.extend(agreed.map(|(agreed, before, rule)| {
             let agreed = Agreed { tag: tag(agreed), before: before.map(tag), rule: rule.into() };
-            (("a.yaml".into(), key("app")), agreed)
+            (("a.yaml".into(), Track::only(&key("app"))), agreed)
         }));
         let outcome = decide(&facts).outcomes.remove(0);
         (facts, outcome)
@@ -511,5 +551,48 @@ mod tests {
         assert!(agreements(&facts, &decide(&facts)).is_empty(), "no news");
         let (facts, _) = decided(choice("1.x", "1.2.0", false), "1.1.0", Some(("1.2.0", None, "1.x")));
         assert!(agreements(&facts, &decide(&facts)).is_empty(), "a hold is no agreement");
+    }
+
+    #[test]
+    fn each_variant_of_a_locked_policy_is_decided_for_itself() {
+        let of = |variant: &str, tag: &str| {
+            let mut choice = choice("1.x", tag, false);
+            choice.selector = Arc::new(choice.selector.locked_to(variant));
+            (variant.into(), Ok(choice))
+        };
+        let variants = [of("alpine", "1.2.0-alpine"), of("", "1.3.0"), ("slim".into(), Err("no tag".into()))];
+        let policies = vec![(key("app"), PolicyFacts::Locked(variants.into()))];
+        let values = ["1.1.0-alpine", "1.9.0-alpine", "1.1.0", "1.1.0-slim"];
+        let mut places: Vec<_> =
+            values.iter().map(|value| place("a.yaml", key("app"), Part::Tag, value)).collect();
+        places.push(place("a.yaml", key("app"), Part::Name, "ghcr.io/org/app"));
+        places.push(place("a.yaml", key("app"), Part::Name, "ghcr.io/old/app"));
+        places.push(place("b.yaml", key("app"), Part::Tag, "1.1.0-alpine"));
+        let mut facts = facts(policies, places);
+        let selector = Selector::compile(&PolicyRule::SemVer { range: "1.x".into() }, None).unwrap();
+        crate::lock::lock(&mut facts.places, &key("app"), &selector.locked_to(""), &facts.agreed);
+        let plan = decide(&facts);
+        let ahead = Outcome::Ahead {
+            present: Tag::parse("1.9.0-alpine").unwrap(),
+            chosen: Tag::parse("1.2.0-alpine").unwrap(),
+        };
+        let several = Outcome::Waiting(NoTrack::Several.to_string());
+        assert_eq!(
+            plan.outcomes,
+            [
+                ahead.clone(),
+                ahead,
+                write("1.3.0"),
+                Outcome::Waiting("no tag".into()),
+                Outcome::UpToDate,
+                several,
+                write("1.2.0-alpine"),
+            ]
+        );
+        let agreed: Vec<_> = agreements(&facts, &plan)
+            .into_iter()
+            .map(|((file, track), agreed)| format!("{file} {} {}", track.variant, agreed.tag))
+            .collect();
+        assert_eq!(agreed, ["a.yaml  1.3.0", "b.yaml alpine 1.2.0-alpine"]);
     }
 }

@@ -131,7 +131,8 @@ impl Selector {
         Ok(Self { filter: filter.map(Filter::compile).transpose()?, rule, lead: None, variant: None })
     }
 
-    /// Compiles a policy with its annotations. One with a variant lock is locked to no variant: to plain tags.
+    /// Compiles a policy with its annotations. One with a variant lock is locked to plain tags; [`Self::locked_to`] makes
+    /// the selector of another variant.
     pub fn of(policy: &ImagePolicy) -> Result<Self, InvalidPolicy> {
         let mut selector = Self::compile(&policy.rule, policy.filter.as_ref())?;
         if let Some(order) = &policy.order {
@@ -181,6 +182,12 @@ impl Selector {
             variant.append(tag, &locations, &mut text);
         }
         text.into()
+    }
+
+    /// Whether the tag is a candidate among those of its own variant, whatever the selector is locked to.
+    pub fn admits_in_its_variant(&self, tag: &str) -> bool {
+        let selector = self.locked_to(&self.variant_of(tag));
+        matches!(selector.rank(tag), Ok(Some(_)))
     }
 
     /// A tag's rank, or none where it is not a candidate: the filter drops it, it is of another variant, it is no

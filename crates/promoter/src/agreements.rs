@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectKey, ObjectRef, Spec, Tag};
 use windlass_policy::election::Agreed;
+use windlass_policy::lock::Track;
 use windlass_policy::plan::{Facts, Outcome, Plan};
 use windlass_store::{Agreement, LedgerWrite, Record, Store, StoreError};
 
 use crate::notices;
 
-/// A file and a policy whose markers are in it.
-pub(crate) type Group = (Arc<str>, ObjectKey);
+/// A file, and a policy's track whose markers are in it.
+pub(crate) type Group = (Arc<str>, Track);
 
 /// The agreements of one automation.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Agreements {
 pub(crate) struct NewAgreement {
     file: String,
     policy: ObjectKey,
+    #[serde(default)]
+    variant: String,
     tag: Tag,
     before: Option<Tag>,
     rule: String,
@@ -46,8 +49,9 @@ impl Agreements {
     /// Reads them from the ledger.
     pub(crate) async fn load(store: &Store, automation: &ObjectKey) -> Result<Self, StoreError> {
         let mut agreements = Self::default();
-        for Agreement { file, policy, tag, before, rule, told, .. } in store.load_agreed(automation).await? {
-            let group: Group = (file.into(), policy);
+        for agreement in store.load_agreed(automation).await? {
+            let Agreement { file, policy, variant, tag, before, rule, told, .. } = agreement;
+            let group: Group = (file.into(), Track { policy, variant: variant.into() });
             agreements.told.extend(told.map(|told| (group.clone(), told)));
             agreements.known.insert(group, Agreed { tag, before, rule: rule.into() });
         }
@@ -67,8 +71,9 @@ impl Agreements {
 
     /// Takes over what was recorded.
     pub(crate) fn learn(&mut self, new: &[NewAgreement]) {
-        for NewAgreement { file, policy, tag, before, rule } in new {
-            let group: Group = (file.as_str().into(), policy.clone());
+        for NewAgreement { file, policy, variant, tag, before, rule } in new {
+            let track = Track { policy: policy.clone(), variant: variant.as_str().into() };
+            let group: Group = (file.as_str().into(), track);
             self.told.remove(&group);
             let (tag, before) = (tag.clone(), before.clone());
             self.known.insert(group, Agreed { tag, before, rule: rule.as_str().into() });
@@ -88,13 +93,14 @@ impl Agreements {
             if self.told.get(&group) == Some(&present) {
                 continue;
             }
-            let (file, policy) = group.clone();
+            let (file, Track { policy, variant }) = group.clone();
             let what = format!("{file} {policy} {present} {at}");
             record.outbox.extend(notices::held(spec, automation, &what, &text, at));
             record.ledger.push(LedgerWrite::HoldTold {
                 automation: automation.key.clone(),
                 file: file.to_string(),
                 policy,
+                variant: variant.into(),
                 present: present.clone(),
             });
             self.told.insert(group, present);
@@ -106,18 +112,29 @@ impl Agreements {
 impl NewAgreement {
     /// The ledger's form.
     pub(crate) fn write(&self, automation: &ObjectKey, at: Timestamp) -> LedgerWrite {
-        let Self { file, policy, tag, before, rule } = self.clone();
+        let Self { file, policy, variant, tag, before, rule } = self.clone();
         let automation = automation.clone();
-        LedgerWrite::Agreed(Agreement { automation, file, policy, tag, before, rule, at, told: None })
+        LedgerWrite::Agreed(Agreement {
+            automation,
+            file,
+            policy,
+            variant,
+            tag,
+            before,
+            rule,
+            at,
+            told: None,
+        })
     }
 }
 
 /// The agreements that a plan brings about.
 pub(crate) fn new(facts: &Facts, plan: &Plan) -> Vec<NewAgreement> {
     let agreed = windlass_policy::plan::agreements(facts, plan).into_iter();
-    let new = |((file, policy), Agreed { tag, before, rule }): (Group, Agreed)| NewAgreement {
+    let new = |((file, track), Agreed { tag, before, rule }): (Group, Agreed)| NewAgreement {
         file: file.to_string(),
-        policy,
+        policy: track.policy,
+        variant: track.variant.into(),
         tag,
         before,
         rule: rule.to_string(),
@@ -130,7 +147,8 @@ pub(crate) fn holds(facts: &Facts, plan: &Plan) -> Vec<Hold> {
     let mut holds: BTreeMap<Group, Hold> = BTreeMap::new();
     for (place, outcome) in facts.places.iter().zip(&plan.outcomes) {
         let (Outcome::Held { present, .. } | Outcome::Flapping { present, .. }) = outcome else { continue };
-        let group = (place.file.clone(), place.marker.policy.clone());
+        let Some(track) = place.track() else { continue };
+        let group = (place.file.clone(), track);
         let ObjectKey { namespace, name } = &place.marker.policy;
         let text = format!("{}:{}: {namespace}:{name} {outcome}", place.file, place.line);
         holds.entry(group.clone()).or_insert(Hold { group, present: present.clone(), text });

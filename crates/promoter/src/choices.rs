@@ -1,6 +1,7 @@
-//! What each policy chooses at present: the best tag, kept up to date one new tag at a time, and its digest.
+//! What each policy chooses at present: the best tag, kept up to date one new tag at a time, and its digest. A policy with
+//! a variant lock chooses for each variant that stands in Git, and for no other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
 use windlass_model::{ImageRef, ObjectKey, Tag};
 use windlass_policy::election::Choice;
 use windlass_policy::exclusion::Exclusions;
+use windlass_policy::lock::Track;
 use windlass_policy::rank::FirstSeen;
 use windlass_policy::selection::Selector;
 
@@ -31,12 +33,14 @@ pub(crate) struct Choices {
 
 #[derive(Debug, Default)]
 struct State {
-    policies: HashMap<ObjectKey, PolicyState>,
+    tracks: HashMap<Track, TrackState>,
+    /// Of policies with a variant lock: the variants that stand in Git, as far as lanes saw it.
+    standing: HashMap<ObjectKey, BTreeSet<Box<str>>>,
     rules: Rules,
 }
 
 #[derive(Debug, Default)]
-struct PolicyState {
+struct TrackState {
     /// What `best` was chosen by; another basis starts anew.
     basis: Option<Basis>,
     /// The best tag among those that are known.
@@ -100,11 +104,40 @@ pub(crate) struct Tags<'a> {
 impl Choices {
     /// Takes over what the ledger remembers, so that a restart neither forgets a digest nor reads every registry
     /// before it can decide.
-    pub(crate) fn remember(&self, latest: impl IntoIterator<Item = (ObjectKey, ImageRef)>) {
+    pub(crate) fn remember(&self, latest: impl IntoIterator<Item = (Track, ImageRef)>) {
         let mut state = self.lock();
-        for (policy, image) in latest {
-            state.policies.entry(policy).or_default().latest = Some(image);
+        for (track, image) in latest {
+            state.tracks.entry(track).or_default().latest = Some(image);
         }
+    }
+
+    /// What the policy has a choice for.
+    pub(crate) fn tracks(&self, policy: &ImagePolicy) -> Vec<Track> {
+        let key = &policy.meta.key;
+        if !policy.variant_lock {
+            return vec![Track::only(key)];
+        }
+        let standing = self.lock().standing.get(key).cloned().unwrap_or_default();
+        standing.into_iter().map(|variant| Track { policy: key.clone(), variant }).collect()
+    }
+
+    /// A variant stands in Git. Returns whether that is news: then nothing was chosen for it yet.
+    pub(crate) fn stands(&self, track: &Track) -> bool {
+        self.lock().standing.entry(track.policy.clone()).or_default().insert(track.variant.clone())
+    }
+
+    /// These are all the variants that stand in Git; the others are forgotten.
+    pub(crate) fn only_stand(&self, policy: &ObjectKey, variants: &BTreeSet<Box<str>>) {
+        let State { tracks, standing, .. } = &mut *self.lock();
+        let Some(standing) = standing.get_mut(policy) else { return };
+        for variant in standing.extract_if(.., |variant| !variants.contains(variant)) {
+            tracks.remove(&Track { policy: policy.clone(), variant });
+        }
+    }
+
+    /// What tells the variants of a policy with a variant lock apart.
+    pub(crate) fn variants(&self, policy: &ImagePolicy) -> Result<Arc<Selector>, String> {
+        self.lock().rules.selector(policy, "").map_err(|error| error.to_string())
     }
 
     /// Chooses the best tag. Only what changed is looked at, unless the rule is new or the best tag is gone.
@@ -113,21 +146,24 @@ impl Choices {
     /// Why nothing can be chosen, in Flux's words where Flux has them.
     pub(crate) fn choose(
         &self,
+        track: &Track,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
         tags: &Tags<'_>,
     ) -> Result<Tag, String> {
-        let State { policies, rules } = &mut *self.lock();
-        let state = policies.entry(policy.meta.key.clone()).or_default();
-        let chosen = state.rest_on(rules, policy, repository).and_then(|()| state.choose(tags));
+        let State { tracks, rules, .. } = &mut *self.lock();
+        let state = tracks.entry(track.clone()).or_default();
+        let chosen =
+            state.rest_on(rules, &track.variant, policy, repository).and_then(|()| state.choose(tags));
+        let chosen = chosen.map_err(|why| explain(track, policy, why));
         state.failure = chosen.as_ref().err().cloned();
         chosen
     }
 
-    /// Sets the policy's image. Returns whether it differs from the one before.
-    pub(crate) fn set_latest(&self, policy: &ObjectKey, image: ImageRef, now: Timestamp) -> bool {
+    /// Sets the track's image. Returns whether it differs from the one before.
+    pub(crate) fn set_latest(&self, track: &Track, image: ImageRef, now: Timestamp) -> bool {
         let mut state = self.lock();
-        let state = state.policies.entry(policy.clone()).or_default();
+        let state = state.tracks.entry(track.clone()).or_default();
         state.asked.retain(|_, asked| asked.holds(now));
         state.current = state.basis.as_ref().is_some_and(|basis| basis.admits(&image));
         state.latest.replace(image.clone()) != Some(image)
@@ -135,9 +171,9 @@ impl Choices {
 
     /// Notes what brings a choice in. It must be noted before the choice can be seen: whichever run writes it, the commit
     /// names the event. The first event that names the tag stays.
-    pub(crate) fn brought_by(&self, policy: &ObjectKey, image: &ImageRef, cause: Cause) {
+    pub(crate) fn brought_by(&self, track: &Track, image: &ImageRef, cause: Cause) {
         let mut state = self.lock();
-        let state = state.policies.entry(policy.clone()).or_default();
+        let state = state.tracks.entry(track.clone()).or_default();
         let named = |b: &Brought| b.image == *image && (b.measured || b.cause.pushed_at.is_some());
         if !state.brought.as_ref().is_some_and(named) {
             state.brought = Some(Brought { image: image.clone(), cause, measured: false });
@@ -145,44 +181,46 @@ impl Choices {
     }
 
     /// The event that brought this choice in.
-    pub(crate) fn event_of(&self, policy: &ObjectKey, image: &ImageRef) -> Option<String> {
+    pub(crate) fn event_of(&self, track: &Track, image: &ImageRef) -> Option<String> {
         let state = self.lock();
-        let brought =
-            state.policies.get(policy)?.brought.as_ref().filter(|brought| brought.image == *image)?;
+        let brought = state.tracks.get(track)?.brought.as_ref().filter(|brought| brought.image == *image)?;
         brought.cause.event.clone()
     }
 
     /// This choice landed: when the event that named its tag was accepted, once for each choice.
-    pub(crate) fn landed(&self, policy: &ObjectKey, image: &ImageRef) -> Option<Timestamp> {
+    pub(crate) fn landed(&self, track: &Track, image: &ImageRef) -> Option<Timestamp> {
         let mut state = self.lock();
         let brought =
-            state.policies.get_mut(policy)?.brought.as_mut().filter(|brought| brought.image == *image)?;
+            state.tracks.get_mut(track)?.brought.as_mut().filter(|brought| brought.image == *image)?;
         let first = !std::mem::replace(&mut brought.measured, true);
         brought.cause.pushed_at.filter(|_| first)
     }
 
     /// The policy was not asked although tags may have come: its best one is looked for among all the next time.
-    pub(crate) fn pass_over(&self, policy: &ObjectKey) {
-        if let Some(state) = self.lock().policies.get_mut(policy) {
-            state.best = None;
+    pub(crate) fn pass_over(&self, policy: &ImagePolicy) {
+        for track in self.tracks(policy) {
+            if let Some(state) = self.lock().tracks.get_mut(&track) {
+                state.best = None;
+            }
         }
     }
 
-    /// The policy's image as of the last look, whatever came since.
-    pub(crate) fn latest(&self, policy: &ObjectKey) -> Option<ImageRef> {
-        self.lock().policies.get(policy).and_then(|state| state.latest.clone())
+    /// The track's image as of the last look, whatever came since.
+    pub(crate) fn latest(&self, track: &Track) -> Option<ImageRef> {
+        self.lock().tracks.get(track).and_then(|state| state.latest.clone())
     }
 
-    /// What the policy chooses, or why it chooses nothing.
+    /// What the policy chooses on this track, or why it chooses nothing.
     pub(crate) fn chosen(
         &self,
+        track: &Track,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
     ) -> Result<Choice, String> {
-        let State { policies, rules } = &mut *self.lock();
-        let Some(state) = policies.get_mut(&policy.meta.key) else { return Err(NOT_READ.to_owned()) };
+        let State { tracks, rules, .. } = &mut *self.lock();
+        let Some(state) = tracks.get_mut(track) else { return Err(NOT_READ.to_owned()) };
         if state.basis.is_none() {
-            state.rest_on(rules, policy, repository)?;
+            state.rest_on(rules, &track.variant, policy, repository)?;
         }
         let basis = state.basis.as_ref().filter(|basis| basis.is_of(policy, repository));
         let basis = basis.ok_or_else(|| CHANGED.to_owned())?;
@@ -202,15 +240,15 @@ impl Choices {
     }
 
     /// Whether the registry is to be asked about this tag, which stands in Git above the policy's choice.
-    pub(crate) fn is_to_be_asked(&self, policy: &ObjectKey, tag: &Tag, now: Timestamp) -> bool {
+    pub(crate) fn is_to_be_asked(&self, track: &Track, tag: &Tag, now: Timestamp) -> bool {
         let state = self.lock();
-        let asked = state.policies.get(policy).and_then(|state| state.asked.get(tag));
+        let asked = state.tracks.get(track).and_then(|state| state.asked.get(tag));
         asked.is_none_or(|asked| !asked.holds(now))
     }
 
     /// The registry said whether this tag is gone; no answer counts as one that it is there.
-    pub(crate) fn asked(&self, policy: &ObjectKey, tag: Tag, gone: bool, now: Timestamp) {
-        if let Some(state) = self.lock().policies.get_mut(policy) {
+    pub(crate) fn asked(&self, track: &Track, tag: Tag, gone: bool, now: Timestamp) {
+        if let Some(state) = self.lock().tracks.get_mut(track) {
             state.asked.insert(tag, Asked { at: now, gone });
         }
     }
@@ -218,7 +256,8 @@ impl Choices {
     /// Forgets the policies that are configured no more.
     pub(crate) fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
         let mut state = self.lock();
-        state.policies.retain(|policy, _| keep(policy));
+        state.tracks.retain(|track, _| keep(&track.policy));
+        state.standing.retain(|policy, _| keep(policy));
         state.rules.forget_unused();
     }
 
@@ -227,7 +266,7 @@ impl Choices {
     }
 }
 
-impl PolicyState {
+impl TrackState {
     fn choose(&mut self, tags: &Tags<'_>) -> Result<Tag, String> {
         let Tags { known, change, first_seen } = tags;
         let Some(Basis { selector, excluded, .. }) = &self.basis else { return Err(NOT_READ.to_owned()) };
@@ -252,6 +291,7 @@ impl PolicyState {
     fn rest_on(
         &mut self,
         rules: &mut Rules,
+        variant: &str,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
     ) -> Result<(), String> {
@@ -260,7 +300,7 @@ impl PolicyState {
             (basis.policy, basis.repository) = (policy.clone(), repository.clone());
             return Ok(());
         }
-        let selector = rules.selector(policy).map_err(|e| e.to_string())?;
+        let selector = rules.selector(policy, variant).map_err(|e| e.to_string())?;
         let excluded = rules.exclusions(&repository.exclusion_list).map_err(|e| e.to_string())?;
         let basis = Basis { policy: policy.clone(), repository: repository.clone(), selector, excluded };
         // Nobody knows by what rule the last process chose; what this rule does not admit was another's choice.
@@ -304,6 +344,15 @@ impl Asked {
 
 fn reflects(policy: &ImagePolicy) -> bool {
     policy.digest != DigestReflection::Never
+}
+
+/// Says whose failure it is, where a policy has several choices.
+fn explain(track: &Track, policy: &ImagePolicy, why: String) -> String {
+    match (policy.variant_lock, &*track.variant) {
+        (false, _) => why,
+        (true, "") => format!("no tag without a variant is chosen: {why}"),
+        (true, variant) => format!("no tag of the variant `{variant}` is chosen: {why}"),
+    }
 }
 
 /// What a policy chooses by, in a few characters: equal rules have equal fingerprints, in every process.

@@ -1,6 +1,6 @@
 //! The text of a commit: the rendered template, and trailers that tell a machine where it came from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use windlass_model::ObjectKey;
 use windlass_model::resource::{DEFAULT_COMMIT_MESSAGE, ImageUpdateAutomation};
@@ -33,12 +33,12 @@ pub(crate) fn message(automation: &ImageUpdateAutomation, changes: &[Change]) ->
 pub(crate) fn with_trailers(
     message: &str,
     automation: &ObjectKey,
-    images: &BTreeMap<ObjectKey, String>,
+    images: impl Iterator<Item = String>,
     events: &BTreeSet<String>,
 ) -> String {
     let mut text = message.trim_end().to_owned();
     text.push_str("\n\n");
-    let images: BTreeSet<_> = images.values().map(|image| format!("Windlass-Image: {image}\n")).collect();
+    let images: BTreeSet<_> = images.map(|image| format!("Windlass-Image: {image}\n")).collect();
     text.extend(images);
     text.extend([format!("{AUTOMATION}{automation}\n")]);
     text.extend(events.iter().take(MAX_EVENT_TRAILERS).map(|event| format!("Windlass-Event: {event}\n")));
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn trailers_follow_the_message_after_one_empty_line() {
-        let images = BTreeMap::from([(ObjectKey::new("apps", "a"), "ghcr.io/org/a:1.2.0".to_owned())]);
+        let images = ["ghcr.io/org/a:1.2.0".to_owned()].into_iter();
         let events = BTreeSet::from(["e-1".to_owned()]);
-        let text = with_trailers("Update a\n\n", &ObjectKey::new("apps", "fleet"), &images, &events);
+        let text = with_trailers("Update a\n\n", &ObjectKey::new("apps", "fleet"), images, &events);
         let wanted = "Update a\n\nWindlass-Image: ghcr.io/org/a:1.2.0\nWindlass-Automation: apps/fleet\nWindlass-Event: e-1\n";
         assert_eq!(text, wanted);
     }

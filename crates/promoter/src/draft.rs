@@ -10,18 +10,19 @@ use windlass_manifest::Standing;
 use windlass_manifest::edit::Edit;
 use windlass_model::message::ChangeNotice;
 use windlass_model::place::Marker;
-use windlass_model::resource::Resource as _;
+use windlass_model::resource::{ImagePolicy, Resource as _};
 use windlass_model::{ImageRef, ObjectKey};
-use windlass_policy::election::Choice;
+use windlass_policy::election::{Agreed, Choice};
+use windlass_policy::lock::{Track, lock};
 use windlass_policy::plan::{self, Facts, Outcome, PlaceFacts, Plan, PolicyFacts};
 use windlass_policy::template::Change;
 use windlass_registry::Repository;
 
 use crate::adopted::Adopted;
-use crate::agreements::{self, Agreements, Hold, NewAgreement};
+use crate::agreements::{self, Agreements, Group, Hold, NewAgreement};
 use crate::commit_text;
 use crate::file_edit::FileEdits;
-use crate::lanes::Target;
+use crate::lanes::{Target, Written};
 use crate::markers::{Marked, MarkerIndex, Overlay};
 use crate::sightings;
 use crate::wanted::Wanted;
@@ -39,23 +40,16 @@ pub(crate) struct Draft {
     pub(crate) message: String,
     /// What moves, for people.
     pub(crate) changes: Vec<ChangeNotice>,
-    /// The policies that move something, with what is written.
-    pub(crate) images: BTreeMap<ObjectKey, String>,
+    /// What moves something, with its choice.
+    pub(crate) images: BTreeMap<Track, ImageRef>,
     /// The choices that were decided upon, written or not.
-    pub(crate) choices: BTreeMap<ObjectKey, ImageRef>,
+    pub(crate) choices: Written,
     /// Markers that were not written, each with file, line and cause.
     pub(crate) diagnostics: Vec<String>,
     /// What Git and the policies agree upon once this is committed, where that is news.
     pub(crate) agreements: Vec<NewAgreement>,
     /// Values that stay because a person set them.
     pub(crate) holds: Vec<Hold>,
-}
-
-impl Draft {
-    /// The policies that move something, with their choices.
-    pub(crate) fn moved(&self) -> impl Iterator<Item = (&ObjectKey, &ImageRef)> {
-        self.choices.iter().filter(|(policy, _)| self.images.contains_key(policy))
-    }
 }
 
 /// What stands in the way of a draft.
@@ -113,6 +107,7 @@ impl Desk<'_> {
                     line: place.line,
                     marker: place.marker.clone(),
                     value: place.value.clone(),
+                    variant: Ok(Box::default()),
                     object: place.object.clone(),
                 });
             }
@@ -125,27 +120,53 @@ impl Desk<'_> {
                     line,
                     marker: Marker { policy, part },
                     value,
+                    variant: Ok(Box::default()),
                     object,
                 });
             }
         }
         let namespace = target.automation.meta.key.namespace.clone();
-        let policies = self.policies(target);
         let agreed = self.agreements.known().clone();
+        let standing = self.lock(target, &mut places, &agreed);
+        let policies = self.policies(target, &standing);
         let mut facts = Facts { namespace, policies, places, agreed };
         sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         if self.ask_for_tags_ahead(&facts).await {
-            facts.policies = self.policies(target);
+            facts.policies = self.policies(target, &standing);
             sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         }
         (facts, origins)
     }
 
-    fn policies(&self, target: &Target) -> BTreeMap<ObjectKey, PolicyFacts> {
-        let automation = &target.automation;
-        let of_namespace = |key: &&ObjectKey| key.namespace == automation.meta.key.namespace;
-        let policies = self.spec.image_policies.iter().filter(|(key, _)| of_namespace(key));
-        let facts = policies.map(|(key, policy)| {
+    /// The policies of the automation's namespace.
+    fn policies_of(&self, target: &Target) -> impl Iterator<Item = (&ObjectKey, &Arc<ImagePolicy>)> {
+        let namespace = target.automation.meta.key.namespace.clone();
+        self.spec.image_policies.iter().filter(move |(key, _)| key.namespace == namespace)
+    }
+
+    /// Puts the places of policies with a variant lock on their tracks. Which variants stand in Git, by policy.
+    fn lock(
+        &self,
+        target: &Target,
+        places: &mut [PlaceFacts],
+        agreed: &BTreeMap<Group, Agreed>,
+    ) -> BTreeMap<ObjectKey, BTreeSet<Box<str>>> {
+        let locked = self.policies_of(target).filter(|(_, policy)| policy.variant_lock);
+        let standing = locked.filter_map(|(key, policy)| {
+            // A rule that cannot be compiled is what the policy waits for.
+            let selector = self.shared.choices.variants(policy).ok()?;
+            Some((key.clone(), lock(places, key, &selector, agreed)))
+        });
+        standing.collect()
+    }
+
+    fn policies(
+        &self,
+        target: &Target,
+        standing: &BTreeMap<ObjectKey, BTreeSet<Box<str>>>,
+    ) -> BTreeMap<ObjectKey, PolicyFacts> {
+        let (automation, choices) = (&target.automation, &self.shared.choices);
+        let facts = self.policies_of(target).map(|(key, policy)| {
             let selected = automation.policy_selector.as_ref().is_none_or(|s| s.matches(&policy.meta.labels));
             let repository = self.spec.image_repositories.get(&policy.repository);
             let not_ready = self.spec.why_not_ready(&policy.object_ref());
@@ -156,7 +177,16 @@ impl Desk<'_> {
                 (None, None) => {
                     PolicyFacts::Waiting(format!("ImageRepository {} does not exist", policy.repository))
                 }
-                (None, Some(repository)) => match self.shared.choices.chosen(policy, repository) {
+                (None, Some(repository)) if policy.variant_lock => {
+                    let chosen = |variant: Box<str>| {
+                        let track = Track { policy: key.clone(), variant };
+                        let choice = choices.chosen(&track, policy, repository);
+                        (track.variant, choice)
+                    };
+                    let variants = standing.get(key).into_iter().flatten().cloned();
+                    PolicyFacts::Locked(variants.map(chosen).collect())
+                }
+                (None, Some(repository)) => match choices.chosen(&Track::only(key), policy, repository) {
                     Ok(choice) => PolicyFacts::Chosen(choice),
                     Err(why) => PolicyFacts::Waiting(why),
                 },
@@ -171,24 +201,24 @@ impl Desk<'_> {
     async fn ask_for_tags_ahead(&self, facts: &Facts) -> bool {
         let (choices, now) = (&self.shared.choices, self.shared.now());
         let mut requests = JoinSet::new();
-        for (policy, tag) in plan::tags_ahead(facts) {
+        for (track, tag) in plan::tags_ahead(facts) {
             let Some(client) =
-                self.registry_of(&policy).filter(|_| choices.is_to_be_asked(&policy, &tag, now))
+                self.registry_of(&track.policy).filter(|_| choices.is_to_be_asked(&track, &tag, now))
             else {
                 continue;
             };
             requests.spawn(async move {
                 let answer = tokio::time::timeout(TAG_CHECK, client.resolve(&tag)).await;
-                (policy, tag, matches!(answer, Ok(Ok(None))))
+                (track, tag, matches!(answer, Ok(Ok(None))))
             });
         }
         let mut any = false;
-        for (policy, tag, gone) in requests.join_all().await {
+        for (track, tag, gone) in requests.join_all().await {
             if gone {
-                tracing::warn!(%policy, %tag, "a tag that stands in Git is gone from the registry");
+                tracing::warn!(policy = %track.policy, %tag, "a tag that stands in Git is gone from the registry");
             }
             any |= gone;
-            choices.asked(&policy, tag, gone, now);
+            choices.asked(&track, tag, gone, now);
         }
         any
     }
@@ -277,25 +307,21 @@ fn describe(target: &Target, facts: &Facts, written: &[usize], draft: &mut Draft
         return Ok(());
     }
     let mut changes = Vec::new();
-    let mut moved: BTreeMap<(ObjectKey, String, String), BTreeSet<String>> = BTreeMap::new();
+    let mut moved: BTreeMap<(Track, String, String), BTreeSet<String>> = BTreeMap::new();
     for place in written.iter().map(|place| &facts.places[*place]) {
-        let Some(PolicyFacts::Chosen(choice)) = facts.policies.get(&place.marker.policy) else { continue };
-        let policy = &place.marker.policy;
+        let (Some(choice), Some(track)) = (facts.choice(place), place.track()) else { continue };
         let value = place.marker.part.render(&choice.image).unwrap_or_default();
-        draft.images.insert(policy.clone(), choice.image.to_string());
-        moved
-            .entry((policy.clone(), place.value.clone(), value.clone()))
-            .or_default()
-            .insert(place.file.to_string());
+        draft.images.insert(track.clone(), choice.image.clone());
+        moved.entry((track, place.value.clone(), value.clone())).or_default().insert(place.file.to_string());
         changes.push(change(target, place, value));
     }
     draft.message = commit_text::message(&target.automation, &changes).map_err(DraftError::Automation)?;
     draft.changes = moved
         .into_iter()
-        .map(|((policy, from, to), files)| {
-            let image = draft.choices.get(&policy);
+        .map(|((track, from, to), files)| {
+            let image = draft.images.get(&track);
             ChangeNotice {
-                policy: policy.to_string(),
+                policy: track.policy.to_string(),
                 image: image.map(|image| image.name.clone()).unwrap_or_default(),
                 from,
                 to,
@@ -338,10 +364,19 @@ fn change(target: &Target, place: &PlaceFacts, new_value: String) -> Change {
     }
 }
 
-fn choices(facts: &Facts) -> BTreeMap<ObjectKey, ImageRef> {
-    let chosen = |(key, policy): (&ObjectKey, &PolicyFacts)| match policy {
-        PolicyFacts::Chosen(Choice { image, .. }) => Some((key.clone(), image.clone())),
-        PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => None,
-    };
-    facts.policies.iter().filter_map(chosen).collect()
+fn choices(facts: &Facts) -> Written {
+    let mut choices = Written::new();
+    for (policy, fact) in &facts.policies {
+        match fact {
+            PolicyFacts::Chosen(Choice { image, .. }) => {
+                choices.insert(Track::only(policy), Some(image.clone()));
+            }
+            PolicyFacts::Locked(variants) => choices.extend(variants.iter().map(|(variant, choice)| {
+                let track = Track { policy: policy.clone(), variant: variant.clone() };
+                (track, choice.as_ref().ok().map(|choice| choice.image.clone()))
+            })),
+            PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => {}
+        }
+    }
+    choices
 }

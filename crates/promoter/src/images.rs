@@ -1,14 +1,16 @@
 //! Work on one ImageRepository: look at the registry, choose for each of its policies, and hand what changed to the
 //! lanes.
 
+mod choosing;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository, Resource};
+use windlass_model::resource::{ImagePolicy, ImageRepository, Resource};
 use windlass_model::signal::Received;
-use windlass_model::{Digest, Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
+use windlass_model::{Hint, Kind, ObjectKey, ObjectRef, Spec, Tag};
 use windlass_policy::rank::FirstSeen;
 use windlass_registry::{RegistryError, Repository};
 use windlass_store::{LedgerWrite, Record, StoreError, Work};
@@ -16,7 +18,7 @@ use windlass_store::{LedgerWrite, Record, StoreError, Work};
 use crate::adopted::Adopted;
 use crate::approach::Approach;
 use crate::board::Severity;
-use crate::choices::{Cause, Tags};
+use crate::choices::Cause;
 use crate::known::{Change, KnownTags};
 use crate::lanes::{Answer, LaneFailure, Lanes};
 use crate::look::{Seen, look};
@@ -190,100 +192,24 @@ impl Run<'_> {
         let mut wanted = BTreeSet::new();
         for policy in self.spec.policies_of(&self.repository.meta.key) {
             if policy.suspend || self.spec.why_not_ready(&policy.object_ref()).is_some() {
-                self.shared.choices.pass_over(&policy.meta.key);
+                self.shared.choices.pass_over(policy);
                 continue;
             }
-            match self.choose(policy, known, seen, now).await {
-                Ok((image, write)) => {
-                    ledger.extend(write);
-                    let lanes = &self.shared.lanes;
-                    let written = |automation: &_| lanes.has_written(automation, &policy.meta.key, &image);
-                    wanted
-                        .extend(automations_of(self.spec, policy).filter(|automation| !written(automation)));
-                }
-                Err(Undecided::Nothing) => {}
-                Err(Undecided::Unknown { reason, pause }) => failure = Some((reason, pause)),
+            let choosing::Chosen { images, writes, nothing, unknown } =
+                self.choose_for(policy, known, seen, now).await;
+            self.show(policy, &images, &nothing, unknown.as_ref()).await;
+            ledger.extend(writes);
+            if !images.is_empty() || policy.variant_lock {
+                let lanes = &self.shared.lanes;
+                let written = |automation: &_| lanes.has_written(automation, policy, &images);
+                wanted.extend(automations_of(self.spec, policy).filter(|automation| !written(automation)));
             }
+            failure = unknown.map(|unknown| (unknown.reason, unknown.pause)).or(failure);
         }
         if let Err(lane) = self.write(wanted).await {
             failure = Some((lane.reason, lane.pause));
         }
         (ledger, failure)
-    }
-
-    /// One policy: its best tag and that tag's digest.
-    async fn choose(
-        &self,
-        policy: &Arc<ImagePolicy>,
-        known: &KnownTags,
-        seen: &mut Seen,
-        now: Timestamp,
-    ) -> Result<(ImageRef, Option<LedgerWrite>), Undecided> {
-        let choices = &self.shared.choices;
-        let object = policy.object_ref();
-        let tags = Tags { known, change: &seen.change, first_seen: &self.first_seen };
-        let tag = match choices.choose(policy, self.repository, &tags) {
-            Ok(tag) => tag,
-            Err(why) => {
-                self.shared.failing(&object, why, Severity::Lasting).await;
-                return Err(Undecided::Nothing);
-            }
-        };
-        let previous = choices.latest(&policy.meta.key);
-        let digest = match self.digest(policy, &tag, previous.as_ref(), seen).await {
-            Ok(digest) => digest,
-            Err(error) => {
-                let reason = error.to_string();
-                self.shared.failing(&object, reason.clone(), registry_severity(&error)).await;
-                return Err(Undecided::Unknown { reason, pause: registry_pause(&error) });
-            }
-        };
-        if digest.is_none() && policy.digest != DigestReflection::Never {
-            let reason = format!("the registry lists tag {tag} but does not have it (yet)");
-            self.shared.failing(&object, reason.clone(), Severity::Passing).await;
-            return Err(Undecided::Unknown { reason, pause: None });
-        }
-        let image = ImageRef { name: self.repository.spec_image.clone(), tag, digest };
-        let message = format!("Latest image tag for {} resolved to {}", image.name, image.tag);
-        let shown = image.to_string();
-        self.shared.succeeded(&object, message, |details| details.latest = Some(shown)).await;
-        choices.brought_by(&policy.meta.key, &image, self.cause(&image.tag));
-        let changed = choices.set_latest(&policy.meta.key, image.clone(), now);
-        let write = changed.then(|| LedgerWrite::Latest {
-            policy: policy.meta.key.clone(),
-            image: image.clone(),
-            at: now,
-        });
-        Ok((image, write))
-    }
-
-    /// The digest that the policy reflects (image-reflector-controller 1.2: `Never` clears it, `IfNotPresent` keeps
-    /// the one that belongs to the same name and tag, `Always` asks each time). `None` beside another policy than
-    /// `Never` means that the registry does not have the tag.
-    async fn digest(
-        &self,
-        policy: &ImagePolicy,
-        tag: &Tag,
-        previous: Option<&ImageRef>,
-        seen: &mut Seen,
-    ) -> Result<Option<Digest>, RegistryError> {
-        let kept = previous
-            .filter(|image| image.tag == *tag && image.name == self.repository.spec_image)
-            .and_then(|image| image.digest.clone());
-        match policy.digest {
-            DigestReflection::Never => return Ok(None),
-            DigestReflection::IfNotPresent if kept.is_some() => return Ok(kept),
-            DigestReflection::IfNotPresent | DigestReflection::Always(_) => {}
-        }
-        if let Some(digest) = seen.digests.get(tag) {
-            return Ok(Some(digest.clone()));
-        }
-        // Boxed: it is seldom needed here, and would enlarge each of the thousands of runs under way.
-        let digest = Box::pin(self.client.resolve(tag)).await?;
-        if let Some(digest) = &digest {
-            seen.digests.insert(tag.clone(), digest.clone());
-        }
-        Ok(digest)
     }
 
     /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.
@@ -342,14 +268,6 @@ impl Run<'_> {
             })
             .await;
     }
-}
-
-/// Why a policy has no choice.
-enum Undecided {
-    /// No tag fits; shown by the policy. Another try finds the same.
-    Nothing,
-    /// The registry did not answer.
-    Unknown { reason: String, pause: Option<Duration> },
 }
 
 /// The automations that write what a policy chooses.

@@ -1,7 +1,7 @@
 //! Lanes: one writer for each (repository, branch). What arrives while a push is in flight goes together into the
 //! next one; nothing waits for a timer.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_model::checkout::Checkout;
-use windlass_model::resource::{GitRepository, ImageUpdateAutomation, Resource};
+use windlass_model::resource::{GitRepository, ImagePolicy, ImageUpdateAutomation, Resource};
 use windlass_model::{ImageRef, Kind, ObjectKey, ObjectRef};
+use windlass_policy::lock::Track;
 
 use crate::adopted::Adopted;
 use crate::approach::Approaches;
@@ -22,12 +23,15 @@ use crate::work::Shared;
 #[derive(Debug)]
 pub(crate) struct Lanes {
     senders: Mutex<HashMap<LaneKey, mpsc::UnboundedSender<Request>>>,
-    written: Mutex<HashMap<ObjectKey, BTreeMap<ObjectKey, ImageRef>>>,
+    written: Mutex<HashMap<ObjectKey, Written>>,
     resumed: Mutex<HashSet<ObjectKey>>,
     pub(crate) approaches: Approaches,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
+
+/// What an automation's places hold, or refuse with a diagnostic: the choice for each track, or that there is none.
+pub(crate) type Written = BTreeMap<Track, Option<ImageRef>>;
 
 /// What a lane belongs to. The GitRepository is part of it, so that one tenant's credentials never push for another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -166,13 +170,45 @@ impl Lanes {
         automations.filter_map(lane).collect()
     }
 
-    /// Whether the automation has already brought this choice of the policy to Git, in this process.
-    pub(crate) fn has_written(&self, automation: &ObjectKey, policy: &ObjectKey, image: &ImageRef) -> bool {
-        self.written().get(automation).and_then(|policies| policies.get(policy)) == Some(image)
+    /// Whether the automation has already brought these choices of the policy to Git, in this process. Of a policy with
+    /// a variant lock, only the variants that its places have matter.
+    pub(crate) fn has_written(
+        &self,
+        automation: &ObjectKey,
+        policy: &ImagePolicy,
+        chosen: &BTreeMap<Track, ImageRef>,
+    ) -> bool {
+        let key = &policy.meta.key;
+        match self.written().get(automation) {
+            None => false,
+            Some(written) if policy.variant_lock => {
+                tracks_of(written, key).all(|(track, image)| chosen.get(track) == image.as_ref())
+            }
+            Some(written) => {
+                let only = Track::only(key);
+                written.get(&only).is_some_and(|image| image.as_ref() == chosen.get(&only))
+            }
+        }
+    }
+
+    /// The variants of a policy with a variant lock that stand in Git; nothing where one of these automations, which
+    /// write it, was not brought up to date yet.
+    pub(crate) fn standing(
+        &self,
+        automations: impl Iterator<Item = ObjectKey>,
+        policy: &ObjectKey,
+    ) -> Option<BTreeSet<Box<str>>> {
+        let written = self.written();
+        let mut standing = BTreeSet::new();
+        for automation in automations {
+            standing
+                .extend(tracks_of(written.get(&automation)?, policy).map(|(track, _)| track.variant.clone()));
+        }
+        Some(standing)
     }
 
     /// The automation's places hold these choices, or refuse them with a diagnostic.
-    pub(crate) fn set_written(&self, automation: &ObjectKey, choices: BTreeMap<ObjectKey, ImageRef>) {
+    pub(crate) fn set_written(&self, automation: &ObjectKey, choices: Written) {
         self.written().insert(automation.clone(), choices);
     }
 
@@ -229,7 +265,7 @@ impl Lanes {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<ObjectKey, BTreeMap<ObjectKey, ImageRef>>> {
+    fn written(&self) -> MutexGuard<'_, HashMap<ObjectKey, Written>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -263,6 +299,13 @@ async fn drive(mut lane: Lane, mut requests: mpsc::UnboundedReceiver<Request>, c
             lane.maintain().await;
         }
     }
+}
+
+fn tracks_of<'w>(
+    written: &'w Written,
+    policy: &'w ObjectKey,
+) -> impl Iterator<Item = (&'w Track, &'w Option<ImageRef>)> {
+    written.range(Track::only(policy)..).take_while(move |(track, _)| track.policy == *policy)
 }
 
 /// The board's key of an automation.

@@ -46,6 +46,7 @@ use windlass_model::signal::RescanReason;
 use windlass_model::status::ObjectStatus;
 use windlass_model::{Clock, Hint, Kind, ObjectRef, Signal, Spec};
 use windlass_notify::Sender;
+use windlass_policy::lock::Track;
 use windlass_registry::Pool;
 use windlass_store::{Health, Store, StoreError};
 
@@ -152,8 +153,15 @@ impl Promoter {
         let shared = &self.shared;
         let spec = shared.spec();
         let latest = shared.store.load_latest().await?;
-        let configured = latest.into_iter().filter(|entry| spec.image_policies.contains_key(&entry.policy));
-        shared.choices.remember(configured.map(|entry| (entry.policy, entry.image)));
+        let known = latest.into_iter().filter_map(|entry| {
+            let policy = spec.image_policies.get(&entry.policy)?;
+            let track = Track { policy: entry.policy, variant: entry.variant.into() };
+            if policy.variant_lock {
+                shared.choices.stands(&track);
+            }
+            (policy.variant_lock || track.variant.is_empty()).then_some((track, entry.image))
+        });
+        shared.choices.remember(known.collect::<Vec<_>>());
         let states = shared.store.load_states().await?;
         let failing = states.into_iter().filter(|state| state.health == Health::Failing);
         shared.board.remember_told(failing.map(|state| state.object));

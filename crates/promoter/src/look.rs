@@ -113,6 +113,7 @@ fn sort(hints: &[Received]) -> (BTreeMap<Tag, Named>, bool) {
             Hint::TagPushed { .. }
             | Hint::ReferrerPushed { .. }
             | Hint::ManifestPushed { .. }
+            | Hint::VariantFound
             | Hint::Resume { .. } => {}
         }
     }

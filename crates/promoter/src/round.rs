@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use windlass_git::{CommitText, GitError, Identity, Mirror, Prepared};
-use windlass_model::{ObjectKey, Spec};
+use windlass_model::{Hint, ObjectKey, Signal, Spec};
 use windlass_store::Record;
 
 use crate::adopted::Adopted;
@@ -12,9 +12,10 @@ use crate::agreements::{Agreements, Hold, NewAgreement};
 use crate::checkouts::Head;
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
+use crate::images;
 use crate::landing::{Landing, LandingCommit};
 use crate::lane::{Answers, Job, Lane, Round, all};
-use crate::lanes::{self, LaneFailure, Target};
+use crate::lanes::{self, LaneFailure, Target, Written};
 use crate::markers::Overlay;
 use crate::metrics::PushResult;
 
@@ -179,7 +180,7 @@ impl Lane {
 
     /// The events behind what the draft moves.
     fn events_of(&self, draft: &Draft) -> BTreeSet<String> {
-        draft.moved().filter_map(|(policy, image)| self.shared.choices.event_of(policy, image)).collect()
+        draft.images.iter().filter_map(|(track, image)| self.shared.choices.event_of(track, image)).collect()
     }
 
     fn text(
@@ -195,7 +196,12 @@ impl Lane {
             name: automation.author_name.clone().unwrap_or_else(|| DEFAULT_AUTHOR.to_owned()),
             email: automation.author_email.clone(),
         };
-        let message = commit_text::with_trailers(&draft.message, &automation.meta.key, &draft.images, events);
+        let message = commit_text::with_trailers(
+            &draft.message,
+            &automation.meta.key,
+            draft.images.values().map(ToString::to_string),
+            events,
+        );
         Ok(CommitText { committer: author.clone(), author, time: self.shared.now(), message, signer })
     }
 
@@ -237,7 +243,7 @@ impl Lane {
             let Made { automation, draft, prepared, .. } = made;
             tracing::info!(%automation, commit = %prepared.id(), branch = %self.key.branch, changes = draft.changes.len(), "committed");
             let choices = &self.shared.choices;
-            for pushed_at in draft.moved().filter_map(|(policy, image)| choices.landed(policy, image)) {
+            for pushed_at in draft.images.iter().filter_map(|(track, image)| choices.landed(track, image)) {
                 self.shared
                     .metrics
                     .event_to_commit(now.duration_since(pushed_at).try_into().unwrap_or_default());
@@ -260,7 +266,7 @@ impl Lane {
                     details.diagnostics = diagnostics;
                 })
                 .await;
-            self.shared.lanes.set_written(&made.automation, made.draft.choices.clone());
+            self.written(job.spec, &made.automation, made.draft.choices.clone()).await;
             self.learn(&made.automation, &made.draft.agreements);
             self.tell_holds(job.spec, &made.automation, made.draft.holds.clone()).await;
         }
@@ -285,8 +291,29 @@ impl Lane {
         let message = "repository up-to-date".to_owned();
         let object = lanes::object(automation);
         self.shared.succeeded(&object, message, |details| details.diagnostics = diagnostics).await;
-        self.shared.lanes.set_written(automation, choices);
+        self.written(spec, automation, choices).await;
         Ok(())
+    }
+
+    /// The branch holds these choices, or refuses them. What it has variants of that nothing was chosen for yet is asked
+    /// for: their images come with the next look.
+    async fn written(&self, spec: &Spec, automation: &ObjectKey, choices: Written) {
+        let mut images = BTreeSet::new();
+        for track in choices.keys() {
+            let policy = spec.image_policies.get(&track.policy).filter(|policy| policy.variant_lock);
+            images.extend(
+                policy.filter(|_| self.shared.choices.stands(track)).map(|policy| policy.repository.clone()),
+            );
+        }
+        self.shared.lanes.set_written(automation, choices);
+        if images.is_empty() {
+            return;
+        }
+        let signal = |image| Signal { target: images::target(&image), hint: Hint::VariantFound };
+        let signals = images.into_iter().map(signal).collect();
+        if let Err(error) = self.shared.store.signal(signals, "variant-found").await {
+            tracing::error!(%automation, %error, "variants in Git could not be asked for; the next poll sees to them");
+        }
     }
 
     /// What the automation agreed upon with its policies, from the ledger on the first use.

@@ -9,8 +9,8 @@ use windlass_model::resource::{ImagePolicy, LeadingOrder, PolicyRule, TagFilter}
 use windlass_policy::exclusion::{Exclusions, InvalidExclusions};
 use windlass_policy::selection::{InvalidPolicy, Selector};
 
-/// What a policy states of its choice.
-type Stated = (PolicyRule, Option<TagFilter>, Option<LeadingOrder>, bool);
+/// What a policy states of its choice, with the variant that it is locked to.
+type Stated = (PolicyRule, Option<TagFilter>, Option<LeadingOrder>, Option<Box<str>>);
 
 /// The compiled rules that are in use.
 #[derive(Debug, Default)]
@@ -20,11 +20,17 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The compiled form of a policy.
-    pub(crate) fn selector(&mut self, policy: &ImagePolicy) -> Result<Arc<Selector>, InvalidPolicy> {
+    /// The compiled form of a policy; of one with a variant lock, that of this variant.
+    pub(crate) fn selector(
+        &mut self,
+        policy: &ImagePolicy,
+        variant: &str,
+    ) -> Result<Arc<Selector>, InvalidPolicy> {
         let ImagePolicy { rule, filter, order, variant_lock, .. } = policy;
-        let key = (rule.clone(), filter.clone(), order.clone(), *variant_lock);
-        shared(&mut self.selectors, key, || Selector::of(policy))
+        let locked = variant_lock.then_some(variant);
+        let key = (rule.clone(), filter.clone(), order.clone(), locked.map(Box::from));
+        let lock = |selector: Selector| locked.map(|variant| selector.locked_to(variant)).unwrap_or(selector);
+        shared(&mut self.selectors, key, || Selector::of(policy).map(lock))
     }
 
     /// The compiled form of an exclusion list.
@@ -65,10 +71,16 @@ mod tests {
             ImagePolicy::clone(&spec.image_policies[&key("app")])
         });
         let newest = ImagePolicy { order: Some(LeadingOrder::NewestPushed), ..policies[0].clone() };
-        let first = rules.selector(&policies[0]).unwrap();
-        assert!(Arc::ptr_eq(&first, &rules.selector(&policies[0].clone()).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &rules.selector(&policies[1]).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &rules.selector(&newest).unwrap()));
+        let first = rules.selector(&policies[0], "").unwrap();
+        assert!(Arc::ptr_eq(&first, &rules.selector(&policies[0].clone(), "").unwrap()));
+        assert!(!Arc::ptr_eq(&first, &rules.selector(&policies[1], "").unwrap()));
+        assert!(!Arc::ptr_eq(&first, &rules.selector(&newest, "").unwrap()));
+        let locked = ImagePolicy { variant_lock: true, ..policies[0].clone() };
+        let of = |rules: &mut Rules, variant| rules.selector(&locked, variant).unwrap();
+        let alpine = of(&mut rules, "alpine");
+        assert!(Arc::ptr_eq(&alpine, &of(&mut rules, "alpine")) && !Arc::ptr_eq(&alpine, &first));
+        assert!(!Arc::ptr_eq(&alpine, &of(&mut rules, "slim")));
+        drop(alpine);
         let list = ["^.*\\.sig$".to_owned()];
         let excluded = rules.exclusions(&list).unwrap();
         assert!(Arc::ptr_eq(&excluded, &rules.exclusions(&list).unwrap()));

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use windlass_model::resource::{ImageRepository, LeadingOrder};
 use windlass_model::signal::Received;
 use windlass_model::{Hint, ObjectKey, Spec, Tag};
+use windlass_policy::election::Choice;
 use windlass_policy::plan::{Facts, PolicyFacts};
 use windlass_policy::rank::FirstSeen;
 use windlass_store::{LedgerWrite, Record, Store, StoreError};
@@ -102,21 +103,34 @@ impl Sightings<'_> {
 pub(crate) async fn complete(facts: &mut Facts, store: &Store, spec: &Spec) {
     let Facts { policies, places, agreed, .. } = facts;
     for (key, fact) in policies {
-        let PolicyFacts::Chosen(choice) = fact else { continue };
         let repository =
             spec.image_policies.get(key).and_then(|p| spec.image_repositories.get(&p.repository));
-        let Some(repository) = repository.filter(|_| choice.selector.is_led_by_time()) else { continue };
+        let choices: Vec<&mut Choice> = match fact {
+            PolicyFacts::Chosen(choice) => vec![choice],
+            PolicyFacts::Locked(variants) => variants.values_mut().flatten().collect(),
+            PolicyFacts::Waiting(_) | PolicyFacts::NotSelected => Vec::new(),
+        };
+        let by_time = choices.iter().any(|choice| choice.selector.is_led_by_time());
+        let Some(repository) = repository.filter(|_| by_time) else { continue };
         let present = places
             .iter()
             .filter(|place| place.marker.policy == *key)
             .filter_map(|place| place.marker.part.read(&place.value).tag);
-        let agreed =
-            agreed.iter().filter(|((_, policy), _)| policy == key).map(|(_, agreed)| agreed.tag.clone());
-        let mut tags: Vec<Tag> = present.chain(agreed).chain([choice.image.tag.clone()]).collect();
+        let agreed = agreed
+            .iter()
+            .filter(|((_, track), _)| track.policy == *key)
+            .map(|(_, agreed)| agreed.tag.clone());
+        let mut tags: Vec<Tag> =
+            present.chain(agreed).chain(choices.iter().map(|choice| choice.image.tag.clone())).collect();
         tags.sort_unstable();
         tags.dedup();
         match store.first_seen(&ledger_key(repository), tags).await {
-            Ok(times) => choice.first_seen = times.into_iter().collect(),
+            Ok(times) => {
+                let times: FirstSeen = times.into_iter().collect();
+                for choice in choices {
+                    choice.first_seen = times.clone();
+                }
+            }
             Err(error) => {
                 *fact =
                     PolicyFacts::Waiting(format!("when its tags were first seen could not be read: {error}"));
@@ -128,6 +142,7 @@ pub(crate) async fn complete(facts: &mut Facts, store: &Store, spec: &Spec) {
 #[cfg(test)]
 mod tests {
     use windlass_model::{Clock as _, Kind, Signal};
+    use windlass_policy::lock::Track;
 
     use super::*;
     use crate::testing::{TestRegistry, World, key, object, pushed, rescan, tag};
@@ -191,7 +206,7 @@ mod tests {
         let work = world.shared.store.claim(1, world.clock.now()).await.unwrap().remove(0);
         run_one(&world.shared, work).await;
         world.clock.advance(60);
-        world.shared.choices.latest(&key("app")).unwrap().tag.to_string()
+        world.shared.choices.latest(&Track::only(&key("app"))).unwrap().tag.to_string()
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub struct Agreement {
     pub file: String,
     /// The ImagePolicy.
     pub policy: ObjectKey,
+    /// The variant, where the policy is locked to variants; empty otherwise.
+    pub variant: String,
     /// The tag.
     pub tag: Tag,
     /// The tag that was agreed upon before.
@@ -30,10 +32,11 @@ pub struct Agreement {
 }
 
 pub(crate) fn agreed(db: &Connection, agreement: &Agreement) -> Result<(), Cause> {
-    let Agreement { automation, file, policy, tag, before, rule, at, told: _ } = agreement;
+    let Agreement { automation, file, policy, variant, tag, before, rule, at, told: _ } = agreement;
     db.prepare_cached(
-        "INSERT INTO agreed (automation, file, policy, tag, before, rule, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (automation, file, policy) DO UPDATE SET
+        "INSERT INTO agreed (automation, file, policy, variant, tag, before, rule, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (automation, file, policy, variant) DO UPDATE SET
              tag = excluded.tag, before = excluded.before, rule = excluded.rule, at = excluded.at, told = NULL
          WHERE tag <> excluded.tag OR rule <> excluded.rule",
     )?
@@ -41,6 +44,7 @@ pub(crate) fn agreed(db: &Connection, agreement: &Agreement) -> Result<(), Cause
         key_text(automation)?,
         file,
         key_text(policy)?,
+        variant,
         tag.as_str(),
         before.as_ref().map(Tag::as_str),
         rule,
@@ -54,10 +58,13 @@ pub(crate) fn hold_told(
     automation: &ObjectKey,
     file: &str,
     policy: &ObjectKey,
+    variant: &str,
     present: &Tag,
 ) -> Result<(), Cause> {
-    db.prepare_cached("UPDATE agreed SET told = ?4 WHERE automation = ?1 AND file = ?2 AND policy = ?3")?
-        .execute(params![key_text(automation)?, file, key_text(policy)?, present.as_str()])?;
+    db.prepare_cached(
+        "UPDATE agreed SET told = ?5 WHERE automation = ?1 AND file = ?2 AND policy = ?3 AND variant = ?4",
+    )?
+    .execute(params![key_text(automation)?, file, key_text(policy)?, variant, present.as_str()])?;
     Ok(())
 }
 
@@ -74,8 +81,8 @@ pub(crate) fn resumed(
 
 /// Everything that an automation and its policies agreed upon.
 pub(crate) fn load_agreed(db: &Connection, automation: &str) -> rusqlite::Result<Vec<Agreement>> {
-    let sql = "SELECT automation, file, policy, tag, before, rule, at, told FROM agreed WHERE automation = ?1
-               ORDER BY file, policy";
+    let sql = "SELECT automation, file, policy, tag, before, rule, at, told, variant FROM agreed WHERE automation = ?1
+               ORDER BY file, policy, variant";
     load(db, sql, [automation], |row| {
         let file: String = row.get(1)?;
         let optional =
@@ -88,6 +95,7 @@ pub(crate) fn load_agreed(db: &Connection, automation: &str) -> rusqlite::Result
             automation,
             file,
             policy,
+            variant: row.get(8)?,
             tag,
             before: before.and_then(|text| Tag::parse(&text).ok()),
             rule: row.get(5)?,

@@ -38,6 +38,8 @@ pub enum LedgerWrite {
     Latest {
         /// The ImagePolicy.
         policy: ObjectKey,
+        /// The variant, where the policy is locked to variants; empty otherwise.
+        variant: String,
         /// What it chose.
         image: ImageRef,
         /// When.
@@ -55,6 +57,8 @@ pub enum LedgerWrite {
         file: String,
         /// The ImagePolicy.
         policy: ObjectKey,
+        /// The variant, where the policy is locked to variants; empty otherwise.
+        variant: String,
         /// The person's value.
         present: Tag,
     },
@@ -145,6 +149,8 @@ impl Health {
 pub struct LatestImage {
     /// The ImagePolicy.
     pub policy: ObjectKey,
+    /// The variant, where the policy is locked to variants; empty otherwise.
+    pub variant: String,
     /// Its choice.
     pub image: ImageRef,
     /// Its choice before that.
@@ -171,11 +177,11 @@ pub(crate) fn write(transaction: &Transaction<'_>, write: &LedgerWrite) -> Resul
     match write {
         LedgerWrite::TagsSeen { repository, tags, at } => tags_seen(db, &key_text(repository)?, tags, *at),
         LedgerWrite::TagsGone { repository, tags, at } => tags_gone(db, &key_text(repository)?, tags, *at),
-        LedgerWrite::Latest { policy, image, at } => latest(db, policy, image, *at),
+        LedgerWrite::Latest { policy, variant, image, at } => latest(db, policy, variant, image, *at),
         LedgerWrite::Commit(landed) => commit(db, landed),
         LedgerWrite::Agreed(agreement) => agreement::agreed(db, agreement),
-        LedgerWrite::HoldTold { automation, file, policy, present } => {
-            agreement::hold_told(db, automation, file, policy, present)
+        LedgerWrite::HoldTold { automation, file, policy, variant, present } => {
+            agreement::hold_told(db, automation, file, policy, variant, present)
         }
         LedgerWrite::Resumed { automation, policy } => agreement::resumed(db, automation, policy.as_ref()),
         LedgerWrite::Intent(begun) => intent(db, begun),
@@ -205,13 +211,19 @@ fn tags_gone(db: &Connection, repository: &str, tags: &[Tag], at: Timestamp) -> 
     Ok(())
 }
 
-fn latest(db: &Connection, policy: &ObjectKey, image: &ImageRef, at: Timestamp) -> Result<(), Cause> {
+fn latest(
+    db: &Connection,
+    policy: &ObjectKey,
+    variant: &str,
+    image: &ImageRef,
+    at: Timestamp,
+) -> Result<(), Cause> {
     db.prepare_cached(
-        "INSERT INTO latest (policy, image, since) VALUES (?1, ?2, ?3)
-         ON CONFLICT (policy) DO UPDATE SET previous = image, image = excluded.image, since = excluded.since
+        "INSERT INTO latest (policy, variant, image, since) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (policy, variant) DO UPDATE SET previous = image, image = excluded.image, since = excluded.since
          WHERE image IS NOT excluded.image",
     )?
-    .execute(params![key_text(policy)?, serde_json::to_string(image)?, micros(at)])?;
+    .execute(params![key_text(policy)?, variant, serde_json::to_string(image)?, micros(at)])?;
     Ok(())
 }
 
@@ -296,20 +308,26 @@ pub(crate) fn first_seen(
 }
 
 pub(crate) fn load_latest(db: &Connection) -> rusqlite::Result<Vec<LatestImage>> {
-    load(db, "SELECT policy, image, previous, since FROM latest ORDER BY policy", [], |row| {
-        let policy = row.get_ref(0)?.as_str()?;
-        let previous = row.get_ref(2)?.as_str_or_null()?;
-        let since = timestamp(row.get(3)?);
-        let entry = parse_key(policy).zip(parse_json(row.get_ref(1)?.as_str()?));
-        Ok(entry
-            .map(|(policy, image)| LatestImage {
-                policy,
-                image,
-                previous: previous.and_then(parse_json),
-                since,
-            })
-            .or_unreadable("latest", policy))
-    })
+    load(
+        db,
+        "SELECT policy, image, previous, since, variant FROM latest ORDER BY policy, variant",
+        [],
+        |row| {
+            let policy = row.get_ref(0)?.as_str()?;
+            let previous = row.get_ref(2)?.as_str_or_null()?;
+            let (since, variant) = (timestamp(row.get(3)?), row.get(4)?);
+            let entry = parse_key(policy).zip(parse_json(row.get_ref(1)?.as_str()?));
+            Ok(entry
+                .map(|(policy, image)| LatestImage {
+                    policy,
+                    variant,
+                    image,
+                    previous: previous.and_then(parse_json),
+                    since,
+                })
+                .or_unreadable("latest", policy))
+        },
+    )
 }
 
 /// The last commit of each automation.

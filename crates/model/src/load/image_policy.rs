@@ -102,14 +102,7 @@ fn leading_order(slot: &Slot<'_>, object: &Object<'_>) -> Option<LeadingOrder> {
 }
 
 fn variant_lock(slot: &Slot<'_>) -> Option<bool> {
-    let locked = slot.choice(&[("true", true), ("false", false)])?;
-    if locked {
-        slot.unsupported(
-            "a variant lock is not acted on yet, only `windlass select` knows it: use one policy for each variant, with \
-             spec.filterTags (for example pattern `^(?P<v>.*)-alpine$`, extract `$v`)",
-        );
-    }
-    Some(locked)
+    slot.choice(&[("true", true), ("false", false)])
 }
 
 /// `digestReflectionPolicy` with `interval`, and the two CEL rules that tie them.
@@ -181,8 +174,7 @@ mod tests {
         let read = |annotation: &str| {
             let text = annotated(annotation);
             let policy = only(&text).image_policies.values().next().unwrap().as_ref().clone();
-            let refused: Vec<String> = policy.meta.unsupported.into_iter().map(|u| u.field).collect();
-            assert_eq!(!refused.is_empty(), policy.variant_lock, "{refused:?}");
+            assert_eq!(policy.meta.unsupported, []);
             (policy.order, policy.variant_lock)
         };
         assert_eq!(read("other/order: x"), (None, false));

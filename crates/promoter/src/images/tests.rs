@@ -1,10 +1,11 @@
 use windlass_model::Clock as _;
+use windlass_policy::lock::Track;
 
 use super::*;
 use crate::testing::{TestRegistry, World, digest, key, object, policy, pushed, rescan, spec};
 
 fn latest(world: &World, policy: &str) -> Option<String> {
-    let image = world.shared.choices.latest(&key(policy))?;
+    let image = world.shared.choices.latest(&Track::only(&key(policy)))?;
     Some(format!("{}{}", image.tag, image.digest.map(|digest| format!("@{digest}")).unwrap_or_default()))
 }
 
@@ -69,7 +70,7 @@ async fn a_policy_that_a_new_configuration_forbids_is_never_looked_at() {
     world.configuration.send_replace(spec(&[&repository, &intruder]));
     look(&world).await;
     let policy = ObjectRef::new(Kind::ImagePolicy, ObjectKey::new("tenant", "intruder"));
-    assert_eq!(world.shared.choices.latest(&policy.key), None);
+    assert_eq!(world.shared.choices.latest(&Track::only(&policy.key)), None);
     let (state, message) = world.status(&policy);
     assert!(state == "failing" && message.contains("does not admit"), "{state}: {message}");
 }
@@ -82,7 +83,7 @@ async fn a_policy_that_was_not_admitted_for_a_while_catches_up_with_what_it_miss
     let guest = policy("app", "1.x", "").replace("namespace: apps", "namespace: guests");
     let guest = guest.replace("{name: app}", "{name: app, namespace: apps}");
     let latest = |world: &World| {
-        let image = world.shared.choices.latest(&ObjectKey::new("guests", "app"));
+        let image = world.shared.choices.latest(&Track::only(&ObjectKey::new("guests", "app")));
         image.map(|image| image.tag.to_string()).unwrap()
     };
     let world = World::new(&[&open, &guest]).await;

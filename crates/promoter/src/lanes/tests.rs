@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 use windlass_model::Tag;
 
 use super::*;
-use crate::testing::{World, adopted, automation, document, key, spec};
+use crate::testing::{World, adopted, automation, document, key, policy, repository, spec};
 
 fn source(url: &str, rest: &str) -> String {
     document("GitRepository", "fleet", &format!("url: {url}, interval: 1h, {rest}"))
@@ -83,14 +83,41 @@ async fn a_git_server_that_asks_for_a_pause_gets_it() {
 #[tokio::test]
 async fn what_could_not_be_landed_does_not_count_as_written() {
     let (url, ..) = overloaded().await;
-    let world = World::new(&[&source(&url, ""), &automation("fleet", "")]).await;
+    let repository = repository("app", "ghcr.io/org/app", "");
+    let documents = [&source(&url, ""), &automation("fleet", ""), &repository, &policy("app", "1.x", "")];
+    let world = World::new(&documents.map(String::as_str)).await;
     let lanes = &world.shared.lanes;
+    let app = world.shared.spec().image_policies[&key("app")].clone();
+    let chosen = BTreeMap::from([(Track::only(&key("app")), image())]);
     // A push whose outcome nobody knows may have replaced what this process wrote before.
     world.shared.spec();
-    lanes.set_written(&key("fleet"), BTreeMap::from([(key("app"), image())]));
-    assert!(lanes.has_written(&key("fleet"), &key("app"), &image()));
+    lanes.set_written(&key("fleet"), BTreeMap::from([(Track::only(&key("app")), Some(image()))]));
+    assert!(lanes.has_written(&key("fleet"), &app, &chosen));
     lanes.request(&world.shared, key("fleet")).wait().await.unwrap_err();
-    assert!(!lanes.has_written(&key("fleet"), &key("app"), &image()));
+    assert!(!lanes.has_written(&key("fleet"), &app, &chosen));
+}
+
+#[tokio::test]
+async fn of_a_locked_policy_only_the_variants_that_an_automation_has_count() {
+    let world = World::new(&[]).await;
+    let lanes = &world.shared.lanes;
+    let spec = spec(&[&policy("app", "1.x", "")]);
+    let app = ImagePolicy { variant_lock: true, ..ImagePolicy::clone(&spec.image_policies[&key("app")]) };
+    let track = |variant: &str| Track { policy: key("app"), variant: variant.into() };
+    let has_written = |chosen: &[&str]| {
+        let chosen = chosen.iter().map(|variant| (track(variant), image())).collect();
+        lanes.has_written(&key("fleet"), &app, &chosen)
+    };
+    let standing = || lanes.standing([key("fleet")].into_iter(), &key("app"));
+    assert!(!has_written(&[]) && standing().is_none(), "nobody knows what is there");
+    let beyond = Track::only(&key("app-2"));
+    lanes.set_written(
+        &key("fleet"),
+        BTreeMap::from([(track("alpine"), Some(image())), (track("slim"), None), (beyond, Some(image()))]),
+    );
+    assert!(has_written(&["alpine"]) && has_written(&["alpine", ""]));
+    assert!(!has_written(&[]) && !has_written(&["alpine", "slim"]));
+    assert_eq!(standing().unwrap().into_iter().collect::<Vec<_>>(), ["alpine".into(), "slim".into()]);
 }
 
 #[tokio::test]

@@ -74,7 +74,13 @@ async fn latest_image_remembers_the_one_before_it() {
     let world = World::new();
     let store = world.open().await;
     let image = |text: &str| ImageRef { name: "ghcr.io/org/app".into(), tag: tag(text), digest: None };
-    let chose = |text, at| LedgerWrite::Latest { policy: key("p"), image: image(text), at };
+    let of = |variant: &str, text, at| LedgerWrite::Latest {
+        policy: key("p"),
+        variant: variant.into(),
+        image: image(text),
+        at,
+    };
+    let chose = |text, at| of("", text, at);
     write(&store, chose("1.0", world.now())).await;
     write(&store, chose("1.0", world.after(5))).await;
     let latest = store.load_latest().await.unwrap().remove(0);
@@ -87,6 +93,10 @@ async fn latest_image_remembers_the_one_before_it() {
         (image("1.1"), Some(image("1.0")), world.after(10))
     );
     assert_eq!(latest.policy, key("p"));
+    write(&store, of("alpine", "1.2-alpine", world.now())).await;
+    let latest = store.load_latest().await.unwrap();
+    let shown: Vec<_> = latest.iter().map(|l| (l.variant.as_str(), l.image.tag.as_str())).collect();
+    assert_eq!(shown, [("", "1.1"), ("alpine", "1.2-alpine")], "each variant has its own");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
+use windlass_model::ObjectKey;
 use windlass_store::{Disposition, OpenError, ReadOnly, Record, Store, StoreErrorKind};
 
 use crate::support::{World, delivery, hints, pushed, repository, signal};
@@ -78,10 +79,32 @@ async fn newer_schema_is_refused_and_left_alone() {
     Connection::open(database(&world)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(database(&world)).unwrap();
     let error = open_error(&world).await;
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, supported: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, supported: 2, .. }), "{error}");
     let error = ReadOnly::open(world.folder.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error}");
     assert_eq!(fs::read(database(&world)).unwrap(), before);
+}
+
+#[tokio::test]
+async fn database_of_the_first_schema_keeps_its_choices_and_agreements() {
+    let world = World::new();
+    world.open().await.close().await.unwrap();
+    fs::remove_file(database(&world)).unwrap();
+    let old = Connection::open(database(&world)).unwrap();
+    old.execute_batch(include_str!("../../src/schema/0001.sql")).unwrap();
+    old.pragma_update(None, "application_id", 0x574e_444c).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let image = r#"{"name":"ghcr.io/org/app","tag":"1.0","digest":null}"#;
+    old.execute("INSERT INTO latest VALUES ('apps/p', ?1, NULL, 7)", [image]).unwrap();
+    old.execute_batch("INSERT INTO agreed VALUES ('apps/x', 'a.yaml', 'apps/p', '1.0', NULL, 'r', 7, '0.9')")
+        .unwrap();
+    drop(old);
+    let store = world.open().await;
+    let latest = store.load_latest().await.unwrap().remove(0);
+    assert_eq!((latest.variant.as_str(), latest.image.tag.as_str()), ("", "1.0"));
+    let agreed = store.load_agreed(&ObjectKey::new("apps", "x")).await.unwrap().remove(0);
+    assert_eq!((agreed.variant.as_str(), agreed.file.as_str(), agreed.tag.as_str()), ("", "a.yaml", "1.0"));
+    assert_eq!(agreed.told.unwrap().as_str(), "0.9");
 }
 
 #[tokio::test]
@@ -166,7 +189,7 @@ async fn row_of_a_newer_version_is_left_alone_and_stops_nothing() {
         .execute_batch(
             "UPDATE work SET target = 'Unheard/apps/a' WHERE target LIKE '%/a';
              UPDATE hints SET hint = '{\"Unheard\":{}}' WHERE work = (SELECT id FROM work WHERE target LIKE '%/b');
-             INSERT INTO latest VALUES ('apps/p', '{}', NULL, 0);
+             INSERT INTO latest VALUES ('apps/p', '', '{}', NULL, 0);
              INSERT INTO states VALUES ('Unheard/apps/p', 'ok', '', 0);",
         )
         .unwrap();
