@@ -16,6 +16,7 @@ mod nudges;
 mod operate;
 mod outage;
 mod path;
+mod plan;
 mod race;
 mod reload;
 mod select;

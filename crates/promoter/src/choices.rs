@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
-use windlass_model::{ImageRef, ObjectKey, Tag};
+use windlass_model::{ImageRef, ObjectKey, Spec, Tag};
 use windlass_policy::election::Choice;
 use windlass_policy::exclusion::Exclusions;
 use windlass_policy::lock::Track;
@@ -126,6 +126,17 @@ impl Choices {
         self.lock().standing.entry(track.policy.clone()).or_default().insert(track.variant.clone())
     }
 
+    /// These tracks have places in Git. Returns the ImageRepositories of those for which nothing was chosen yet.
+    pub(crate) fn found_in_git<'t>(
+        &self,
+        spec: &Spec,
+        tracks: impl Iterator<Item = &'t Track>,
+    ) -> BTreeSet<ObjectKey> {
+        let locked = |track: &&Track| spec.image_policies.get(&track.policy).is_some_and(|p| p.variant_lock);
+        let news = tracks.filter(locked).filter(|track| self.stands(track));
+        news.filter_map(|track| Some(spec.image_policies.get(&track.policy)?.repository.clone())).collect()
+    }
+
     /// These are all the variants that stand in Git; the others are forgotten.
     pub(crate) fn only_stand(&self, policy: &ObjectKey, variants: &BTreeSet<Box<str>>) {
         let State { tracks, standing, .. } = &mut *self.lock();
@@ -178,6 +189,11 @@ impl Choices {
         if !state.brought.as_ref().is_some_and(named) {
             state.brought = Some(Brought { image: image.clone(), cause, measured: false });
         }
+    }
+
+    /// Forgets what brought the choices in.
+    pub(crate) fn forget_causes(&self) {
+        self.lock().tracks.values_mut().for_each(|state| state.brought = None);
     }
 
     /// The event that brought this choice in.

@@ -19,6 +19,7 @@ use crate::board::Severity;
 use crate::lanes::{self, LaneFailure, LaneKey, Request, Standing, Target};
 use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
+use crate::plan::{BranchPlan, Tracks};
 use crate::rebuild::Apart;
 use crate::work::Shared;
 
@@ -252,6 +253,23 @@ impl Lane {
             Err(Connect::Git(error)) => return Err(error),
         };
         let result = self.round_on(job, &mut connection.mirror).await;
+        self.connection = Some(connection);
+        result
+    }
+
+    /// As a round, up to the prepared commits and no further.
+    pub(crate) async fn plan(
+        &mut self,
+        job: Job<'_>,
+        branch: &mut BranchPlan,
+    ) -> Result<Tracks, LaneFailure> {
+        let Some(first) = job.targets.first() else { return Ok(Tracks::new()) };
+        let connection = self.connect(job.spec, first).await.map_err(|error| match error {
+            Connect::Config(reason) => LaneFailure::lasting(reason),
+            Connect::Git(error) => git_failure(&error),
+        });
+        let mut connection = connection?;
+        let result = self.plan_on(job, &mut connection.mirror, branch).await;
         self.connection = Some(connection);
         result
     }

@@ -28,6 +28,7 @@ pub(crate) struct Lanes {
     pub(crate) approaches: Approaches,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    closed: bool,
 }
 
 /// What an automation's places hold, or refuse with a diagnostic: the choice for each track, or that there is none.
@@ -148,7 +149,13 @@ impl Lanes {
             approaches: Approaches::default(),
             tasks: TaskTracker::new(),
             cancel,
+            closed: false,
         }
+    }
+
+    /// Lanes that take no request: nothing is ever written. A plan drafts by itself.
+    pub(crate) fn closed(cancel: CancellationToken) -> Self {
+        Self { closed: true, ..Self::new(cancel) }
     }
 
     /// Asks for an automation to be brought up to date. The request is with the lane when this returns.
@@ -156,6 +163,9 @@ impl Lanes {
         let Standing::Active(target) = Target::resolve(&shared.spec(), &automation) else {
             return Answer(None);
         };
+        if self.closed {
+            return Answer(None);
+        }
         let (reply, answer) = oneshot::channel();
         self.send(shared, target.lane(), Request { automation, reply });
         Answer(Some((answer, self.cancel.clone())))

@@ -24,6 +24,7 @@ mod markers;
 mod metrics;
 mod notices;
 mod outbox;
+mod plan;
 mod rebuild;
 mod round;
 mod rules;
@@ -55,6 +56,7 @@ use crate::lanes::Lanes;
 use crate::work::Shared;
 
 pub use crate::metrics::Metrics;
+pub use crate::plan::{BranchPlan, CommitPlan, FilePlan, Plan, WaitingPlan, plan};
 pub use crate::signing::signing_problems;
 
 /// What a promoter is made of.
@@ -84,6 +86,10 @@ pub struct Promoter {
 impl Promoter {
     /// Takes up where the last process ended: known choices and told failures come from the ledger.
     pub async fn start(parts: Parts, cancel: CancellationToken) -> Result<Self, StoreError> {
+        Self::start_with(parts, Lanes::new(cancel.clone()), cancel).await
+    }
+
+    async fn start_with(parts: Parts, lanes: Lanes, cancel: CancellationToken) -> Result<Self, StoreError> {
         let Parts { clock, store, pool, sender, metrics, spec, mirrors } = parts;
         let shared = Arc::new(Shared {
             clock,
@@ -94,7 +100,7 @@ impl Promoter {
             metrics,
             offered: spec,
             adopted: RwLock::default(),
-            lanes: Lanes::new(cancel.clone()),
+            lanes,
             cancel,
             mirrors,
             board: Board::default(),

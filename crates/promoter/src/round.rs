@@ -27,6 +27,7 @@ pub(crate) struct Made {
     pub(crate) automation: ObjectKey,
     pub(crate) draft: Draft,
     events: BTreeSet<String>,
+    pub(crate) text: CommitText,
     prepared: Prepared,
 }
 
@@ -67,19 +68,9 @@ pub(crate) struct Drafted {
 impl Lane {
     /// One try. What is not an answer for each automation makes the lane start again, or fail.
     pub(crate) async fn round_on(&mut self, job: Job<'_>, mirror: &mut Mirror) -> Result<Round, GitError> {
-        let (head, onto) = match self.observe(job, mirror).await? {
-            Ok(observed) => observed,
+        let (head, drafted) = match self.prepare(job, mirror).await? {
+            Ok(prepared) => prepared,
             Err(reason) => return Ok(Round::Refused(LaneFailure::lasting(reason))),
-        };
-        self.tip = head.expected;
-        self.settle_intents(job.spec, mirror, head.expected).await?;
-        let rebuilt = match onto {
-            Some(onto) => self.rebuild(job, mirror, head, onto).await?,
-            None => None,
-        };
-        let (head, drafted) = match rebuilt {
-            Some(rebuilt) => rebuilt,
-            None => (head, self.make(job, mirror, head).await?),
         };
         let Drafted { made, mut idle, failed: mut answers, .. } = drafted;
         if let Some(last) = made.last() {
@@ -103,6 +94,27 @@ impl Lane {
             answers.insert(automation, settled);
         }
         Ok(Round::Settled(answers))
+    }
+
+    /// Steps 1 and 2: where the branch is, and what each automation commits there; or why there is nothing to build on.
+    /// Nothing leaves the process.
+    pub(crate) async fn prepare(
+        &mut self,
+        job: Job<'_>,
+        mirror: &mut Mirror,
+    ) -> Result<Result<(Head, Drafted), String>, GitError> {
+        let (head, onto) = match self.observe(job, mirror).await? {
+            Ok(observed) => observed,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.tip = head.expected;
+        self.settle_intents(job.spec, mirror, head.expected).await?;
+        if let Some(onto) = onto
+            && let Some(rebuilt) = self.rebuild(job, mirror, head, onto).await?
+        {
+            return Ok(Ok(rebuilt));
+        }
+        Ok(Ok((head, self.make(job, mirror, head).await?)))
     }
 
     /// Drafts and commits, each automation on top of the one before.
@@ -147,7 +159,7 @@ impl Lane {
                 drafted
                     .files
                     .extend(draft.files.iter().map(|(path, bytes)| (path.clone(), bytes.clone().into())));
-                drafted.made.push(Made { automation: automation.clone(), draft, events, prepared });
+                drafted.made.push(Made { automation: automation.clone(), draft, events, text, prepared });
             } else {
                 drafted.idle.push((automation.clone(), draft));
             }
@@ -298,13 +310,7 @@ impl Lane {
     /// The branch holds these choices, or refuses them. What it has variants of that nothing was chosen for yet is asked
     /// for: their images come with the next look.
     async fn written(&self, spec: &Spec, automation: &ObjectKey, choices: Written) {
-        let mut images = BTreeSet::new();
-        for track in choices.keys() {
-            let policy = spec.image_policies.get(&track.policy).filter(|policy| policy.variant_lock);
-            images.extend(
-                policy.filter(|_| self.shared.choices.stands(track)).map(|policy| policy.repository.clone()),
-            );
-        }
+        let images = self.shared.choices.found_in_git(spec, choices.keys());
         self.shared.lanes.set_written(automation, choices);
         if images.is_empty() {
             return;

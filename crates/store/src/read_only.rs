@@ -43,6 +43,16 @@ impl ReadOnly {
         })
     }
 
+    /// Writes a copy of the last committed state into the folder `to`, which exists and has no store. A
+    /// [`Store`](crate::Store) may then be opened on it; nothing that happens there reaches this one.
+    ///
+    /// # Errors
+    /// The copy could not be written.
+    pub async fn copy(&self, to: &Path) -> Result<(), StoreError> {
+        let copy = database_path(to).to_string_lossy().into_owned();
+        self.readers.read(move |db| db.execute("VACUUM INTO ?1", [copy]).map(drop)).await
+    }
+
     /// How much is queued. Claims are known to the running process alone, so claimed keys count as waiting.
     pub async fn depth(&self) -> Result<QueueDepth, StoreError> {
         self.readers.read(|db| queue::depth(db, 0)).await

@@ -11,7 +11,7 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, edit, logs, run, select};
+use crate::{client, config, edit, logs, plan, run, select};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   windlass check --config ./config                 Validate a configuration directory
+  windlass plan --config ./config                  See what a run would commit now
   windlass run --config ./config --data ./data     Run, with webhooks on 127.0.0.1:9292
   windlass status --data ./data                    See what works, what fails, and why
   windlass reconcile ImageRepository/apps/podinfo --data ./data
@@ -38,6 +39,8 @@ enum Command {
     Run(RunArgs),
     /// Validate a configuration directory and show what is in it
     Check(CheckArgs),
+    /// Show what a run would commit now, with diffs, and what it waits for
+    Plan(plan::PlanArgs),
     /// Show each resource of a running instance: ready, or why not
     Status(StatusArgs),
     /// Ask a running instance to look at an object now
@@ -168,6 +171,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run_command(args),
         Command::Check(args) => check(&args),
+        Command::Plan(args) => block_on(plan::run(&args)),
         Command::Status(args) => block_on(status(&args)),
         Command::Reconcile(args) => block_on(reconcile(&args)),
         Command::Resume(args) => block_on(resume(args)),

@@ -9,6 +9,7 @@ mod edit;
 mod endpoint;
 mod instance;
 mod logs;
+mod plan;
 mod run;
 mod select;
 mod table;
