@@ -4,7 +4,7 @@
 use gix::ObjectId;
 use gix::hash::Kind;
 
-use crate::http::{Body, RemoteError};
+use crate::transport::{Body, RemoteError};
 use crate::{id, pktline};
 
 /// The start of an advertisement. For version 0 and 1 the remaining refs are still in the body.
@@ -94,7 +94,7 @@ async fn read_v2(body: &mut Body) -> Result<Advertisement, RemoteError> {
     while let Some(line) = body.line().await? {
         capabilities.add(pktline::trim(&line));
     }
-    body.end().await?;
+    body.keep().await?;
     Ok(Advertisement::V2(capabilities))
 }
 

@@ -9,8 +9,8 @@ use gix::hash::Kind;
 use url::Url;
 
 use crate::advertisement::{self, Advertisement};
-use crate::http::{RemoteError, Service};
 use crate::remote::Remote;
+use crate::transport::{RemoteError, Service};
 
 /// How this program introduces itself (gitprotocol-capabilities, "agent").
 const AGENT: &str = concat!("agent=windlass/", env!("CARGO_PKG_VERSION"));
@@ -134,7 +134,7 @@ impl Remote {
             return Err(RemoteError::Protocol("protocol version 2 cannot be pushed to"));
         };
         while advertisement::next_ref(&mut body).await?.is_some() {}
-        body.end().await?;
+        body.keep().await?;
         let report = if offered.has("report-status-v2") { "report-status-v2" } else { "report-status" };
         let server = Arc::new(ReceiveServer {
             base,

@@ -9,8 +9,8 @@ use reqwest::Client;
 use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::http::RemoteError;
 use crate::remote::{Auth, ConfigError};
+use crate::transport::RemoteError;
 
 /// The header's value for one request.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::commit::CommitTextError;
 use crate::edit::EditError;
 use crate::generation::LayoutError;
-use crate::http::RemoteError;
 use crate::signing::SigningError;
 use crate::store::StoreError;
+use crate::transport::RemoteError;
 
 /// Any failure of a Git operation. No text of it contains a credential.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use gix::ObjectId;
 
 use crate::capabilities::{Dialect, Learn, UploadServer};
-use crate::http::{Body, RemoteError, Service};
 use crate::remote::Remote;
 use crate::sideband::Words;
+use crate::transport::{Body, RemoteError, Service};
 use crate::{id, pktline};
 
 /// Most commits that are offered as known: the tips of the branches that the mirror tracks.

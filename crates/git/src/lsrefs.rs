@@ -7,9 +7,9 @@ use gix::ObjectId;
 
 use crate::advertisement::{self, Advertisement};
 use crate::capabilities::{Dialect, Learn, MAX_ADVERTISEMENT, UploadServer};
-use crate::http::{RemoteError, Service};
 use crate::pktline;
 use crate::remote::Remote;
+use crate::transport::{RemoteError, Service};
 
 /// The prefix of every branch's ref.
 pub(crate) const HEADS: &str = "refs/heads/";

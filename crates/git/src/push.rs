@@ -4,11 +4,11 @@
 use gix::ObjectId;
 
 use crate::capabilities::ReceiveServer;
-use crate::http::{Body, RemoteError, Service};
 use crate::pktline::{self, Packet};
 use crate::remote::Remote;
 use crate::report::Report;
 use crate::sideband::Words;
+use crate::transport::{Body, RemoteError, Service};
 
 /// Largest answer that is read; hooks may print a lot, and most of it is dropped.
 const MAX_ANSWER: u64 = 16 << 20;

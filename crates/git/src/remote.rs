@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 use crate::bulk::Bulk;
 use crate::capabilities::Known;
 use crate::github_app::GitHubApp;
-use crate::http::RemoteError;
+use crate::http;
+use crate::transport::{RemoteError, Transport};
 
 /// GitHub and others answer Git requests on a repository's page URL only to agents whose name starts with `git/`.
 const USER_AGENT: &str = concat!("git/2.0 (windlass/", env!("CARGO_PKG_VERSION"), ")");
@@ -36,13 +37,9 @@ const MAX_APPS: usize = 1024;
 pub struct Remote(pub(crate) Arc<RemoteState>);
 
 pub(crate) struct RemoteState {
-    /// The configured URL, without trailing slash.
-    pub(crate) configured: Url,
-    pub(crate) auth: Auth,
-    pub(crate) client: Client,
-    /// Presented to whoever asks in the TLS handshake, so it counts as a credential.
-    pub(crate) has_identity: bool,
-    pub(crate) timeout: Duration,
+    /// Without credentials.
+    url: String,
+    pub(crate) transport: Transport,
     pub(crate) known: Mutex<Known>,
     pub(crate) bulk: Bulk,
 }
@@ -156,28 +153,25 @@ impl Remote {
             return Err(ConfigError::Timeout.into());
         }
         auth.check()?;
-        let transport = Transport { ca_pem, identity_pem: client_identity_pem, proxy };
-        let state = RemoteState {
-            known: Mutex::new(Known::default()),
-            bulk: pool.bulk.clone(),
-            has_identity: transport.identity_pem.is_some(),
-            client: pool.client(&transport)?,
-            configured,
-            auth: pool.shared(auth, &transport),
-            timeout,
-        };
-        Ok(Self(Arc::new(state)))
+        let route = Route { ca_pem, identity_pem: client_identity_pem, proxy };
+        let has_identity = route.identity_pem.is_some();
+        let url = configured.to_string();
+        let client = pool.client(&route)?;
+        let auth = pool.shared(auth, &route);
+        let endpoint = http::Endpoint { configured, auth, client, has_identity, timeout };
+        let (transport, known, bulk) = (Transport::Http(endpoint), Mutex::default(), pool.bulk.clone());
+        Ok(Self(Arc::new(RemoteState { url, transport, known, bulk })))
     }
 
     /// The configured URL; it holds no credentials.
     pub fn url(&self) -> &str {
-        self.0.configured.as_str()
+        &self.0.url
     }
 }
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("url", &self.url()).field("auth", &self.0.auth).finish_non_exhaustive()
+        f.debug_struct("Remote").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -207,13 +201,13 @@ pub struct ClientPool {
 }
 
 impl ClientPool {
-    fn client(&self, transport: &Transport) -> Result<Client, ConfigError> {
-        let key = transport.fingerprint();
+    fn client(&self, route: &Route) -> Result<Client, ConfigError> {
+        let key = route.fingerprint();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = transport.build()?;
+        let client = route.build()?;
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
@@ -222,9 +216,9 @@ impl ClientPool {
     }
 
     /// The GitHub App with the same settings that was here before, if there is one: it may hold a token.
-    fn shared(&self, auth: Auth, transport: &Transport) -> Auth {
+    fn shared(&self, auth: Auth, route: &Route) -> Auth {
         let Auth::GitHubApp(app) = auth else { return auth };
-        let key = app.fingerprint(&transport.fingerprint());
+        let key = app.fingerprint(&route.fingerprint());
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         if apps.len() >= MAX_APPS && !apps.contains_key(&key) {
             apps.clear();
@@ -234,13 +228,13 @@ impl ClientPool {
 }
 
 /// The settings that a connection depends on.
-struct Transport {
+struct Route {
     ca_pem: Option<Vec<u8>>,
     identity_pem: Option<Zeroizing<Vec<u8>>>,
     proxy: Option<ProxyConfig>,
 }
 
-impl Transport {
+impl Route {
     /// Equal for equal settings. Each part is preceded by its length, so that no two settings run together.
     fn fingerprint(&self) -> [u8; 32] {
         let (kind, address, username, password) = match &self.proxy {
@@ -411,11 +405,11 @@ mod tests {
     #[test]
     fn equal_settings_share_a_client_and_others_do_not() {
         let pool = ClientPool::default();
-        let direct = || Transport { ca_pem: None, identity_pem: None, proxy: None };
+        let direct = || Route { ca_pem: None, identity_pem: None, proxy: None };
         pool.client(&direct()).unwrap();
         pool.client(&direct()).unwrap();
         assert_eq!(pool.clients.lock().unwrap().len(), 1);
-        pool.client(&Transport { proxy: Some(ProxyConfig::Environment), ..direct() }).unwrap();
+        pool.client(&Route { proxy: Some(ProxyConfig::Environment), ..direct() }).unwrap();
         assert_eq!(pool.clients.lock().unwrap().len(), 2);
     }
 }

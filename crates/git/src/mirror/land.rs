@@ -11,12 +11,12 @@ use crate::capabilities::{Learn, ReceiveServer};
 use crate::commit::Prepared;
 use crate::error::GitError;
 use crate::fetch::Boundary;
-use crate::http::RemoteError;
 use crate::id::CommitId;
 use crate::lsrefs::{self, HEADS};
 use crate::pack;
 use crate::push::{self, Answer, Command, Push};
 use crate::store::PackStore;
+use crate::transport::RemoteError;
 
 /// Refs of code review servers (Gerrit, Gitea's AGit): a push to one opens a review, and no ref is kept.
 const REVIEW: &str = "refs/for/";

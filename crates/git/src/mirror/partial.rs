@@ -9,9 +9,9 @@ use gix::ObjectId;
 use super::Mirror;
 use crate::error::GitError;
 use crate::fetch::{Filter, Negotiation, PackStream};
-use crate::http::RemoteError;
 use crate::id::BlobId;
 use crate::store::{self, PackStore, StoreError};
+use crate::transport::RemoteError;
 
 /// Ids that one request asks for: with 50 bytes each (80 for SHA-256) well below the 10 MiB that Git's own server takes
 /// (`http.maxRequestBuffer`).

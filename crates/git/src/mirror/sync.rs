@@ -12,10 +12,10 @@ use crate::capabilities::Learn;
 use crate::error::GitError;
 use crate::fetch::{Boundary, Filter, Negotiation, PackStream};
 use crate::generation::Generation;
-use crate::http::RemoteError;
 use crate::id::CommitId;
 use crate::lsrefs::HEADS;
 use crate::store::{self, PackStore, StoreError};
+use crate::transport::RemoteError;
 
 /// Commits behind a branch's tip among which ours is looked for. A commit that others have buried deeper within the
 /// time of one push is reported as not found, and the next observation shows what it wrote.
