@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use windlass_testkit::locate::{
-    GITEA_VARIABLE, HELM_VARIABLE, KUSTOMIZE_VARIABLE, REGISTRY_VARIABLE, WINDLASS_VARIABLE, target_folder,
+    GITEA_VARIABLE, HELM_VARIABLE, KUSTOMIZE_VARIABLE, REGISTRY_VARIABLE, SSHD_VARIABLE, WINDLASS_VARIABLE,
+    target_folder,
 };
 
 use crate::run::{Shown, captured, shown};
@@ -52,6 +53,7 @@ fn tests(root: &Path, tools: &Tools) -> Result<()> {
     command.env(KUSTOMIZE_VARIABLE, &tools.kustomize);
     command.env(HELM_VARIABLE, &tools.helm);
     command.env(GITEA_VARIABLE, &tools.gitea);
+    command.env(SSHD_VARIABLE, &tools.sshd);
     command.env(WINDLASS_VARIABLE, target_folder()?.join("debug/windlass"));
     eprintln!("── tests");
     shown(&mut command).with_context(|| failed("tests", &Shown(&command).to_string()))

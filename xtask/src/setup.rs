@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use windlass_testkit::locate::{
-    HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES, on_path, target_folder,
+    HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES, SSHD_IN_SYSTEM,
+    SSHD_IN_TARGET, on_path, target_folder,
 };
 
 use crate::run::{captured, shown};
@@ -20,6 +21,8 @@ const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry@v3.
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
 const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
 const DEBIAN_REGISTRY: &str = "docker-registry";
+/// The server, and the library that no other package of a small system brings.
+const DEBIAN_SSHD: [&str; 2] = ["openssh-server", "libwrap0"];
 
 /// What the checks use.
 pub(crate) struct Tools {
@@ -28,6 +31,7 @@ pub(crate) struct Tools {
     pub(crate) kustomize: PathBuf,
     pub(crate) helm: PathBuf,
     pub(crate) gitea: PathBuf,
+    pub(crate) sshd: PathBuf,
 }
 
 /// Installs what is missing and says where everything is.
@@ -40,12 +44,14 @@ pub(crate) fn everything() -> Result<Tools> {
         kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
         helm: oracle(HELM, HELM_IN_TARGET)?,
         gitea: forge::gitea()?,
+        sshd: sshd()?,
     };
     eprintln!("registry    {}", tools.registry.display());
     eprintln!("cargo-deny  {}", tools.cargo_deny.display());
     eprintln!("kustomize   {}", tools.kustomize.display());
     eprintln!("helm        {}", tools.helm.display());
     eprintln!("gitea       {}", tools.gitea.display());
+    eprintln!("sshd        {}", tools.sshd.display());
     Ok(tools)
 }
 
@@ -142,13 +148,44 @@ fn build_with_go(package: &str, program: PathBuf) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// OpenSSH's server: the system's, unpacked before, Debian's package.
+fn sshd() -> Result<PathBuf> {
+    let unpacked = target_folder()?.join(SSHD_IN_TARGET);
+    let found = [PathBuf::from(SSHD_IN_SYSTEM), unpacked.clone()].into_iter().find(|path| path.is_file());
+    if let Some(found) = found.or_else(|| on_path("sshd")) {
+        return Ok(found);
+    }
+    ensure!(
+        on_path("apt-get").is_some() && on_path("dpkg-deb").is_some(),
+        "no OpenSSH server: install the package that has `sshd`; it need not run"
+    );
+    let folder = root_of(&unpacked)?;
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    for package in DEBIAN_SSHD {
+        unpack_debian(package, folder).with_context(|| format!("getting Debian's {package} package"))?;
+    }
+    ensure!(unpacked.is_file(), "{} is not in the package", unpacked.display());
+    Ok(unpacked)
+}
+
 /// Unpacks the package beside the other tools: installing it would also start a registry as a system service.
 fn unpack_debian_registry(program: &Path) -> Result<()> {
-    let folder = program.ancestors().nth(3).context("the registry lies below the tools' folder")?;
+    let folder = root_of(program)?;
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    eprintln!("fetching Debian's {DEBIAN_REGISTRY} package");
+    unpack_debian(DEBIAN_REGISTRY, folder)?;
+    ensure!(is_distribution(program), "{} is not in the package or does not run", program.display());
+    Ok(())
+}
+
+/// The folder into which a program's package was unpacked.
+fn root_of(program: &Path) -> Result<&Path> {
+    program.ancestors().nth(3).context("a tool lies below the tools' folder")
+}
+
+fn unpack_debian(package: &str, folder: &Path) -> Result<()> {
+    eprintln!("fetching Debian's {package} package");
     let mut download = Command::new("apt-get");
-    download.args(["download", "--quiet", DEBIAN_REGISTRY]).current_dir(folder);
+    download.args(["download", "--quiet", package]).current_dir(folder);
     if captured(&mut download).is_err() {
         // The package lists of a fresh machine are empty, and only root can fetch them.
         captured(Command::new("apt-get").args(["update", "--quiet"])).context("as root it would work")?;
@@ -160,9 +197,7 @@ fn unpack_debian_registry(program: &Path) -> Result<()> {
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .context("apt-get downloaded no package")?;
     captured(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder))?;
-    fs::remove_file(&package).with_context(|| format!("removing {}", package.display()))?;
-    ensure!(is_distribution(program), "{} is not in the package or does not run", program.display());
-    Ok(())
+    fs::remove_file(&package).with_context(|| format!("removing {}", package.display()))
 }
 
 fn cargo_deny() -> Result<PathBuf> {

@@ -97,7 +97,12 @@ impl Remote {
                 // Version 2 has no rule against it (gitprotocol-v2, "fetch": any object may be wanted).
                 gives_blobs: offered.offers("fetch", "filter"),
             },
-            Advertisement::V0 { capabilities: offered, .. } => {
+            Advertisement::V0 { capabilities: offered, first } => {
+                // So that the server is not left in the middle of it.
+                if first.is_some() {
+                    while advertisement::next_ref(&mut body).await?.is_some() {}
+                }
+                body.end().await?;
                 // Azure DevOps refuses clients without `multi_ack`.
                 let ours = ["side-band-64k", "ofs-delta", "no-progress", "multi_ack_detailed", "filter"];
                 UploadServer {

@@ -36,7 +36,7 @@ impl Auth {
     pub(crate) async fn authorization(&self, client: &Client) -> Result<Option<Authorization>, RemoteError> {
         match self {
             Self::GitHubApp(app) => Ok(Some(app.authorization(client).await?)),
-            Self::None | Self::Basic { .. } | Self::Bearer { .. } => {
+            Self::None | Self::Basic { .. } | Self::Bearer { .. } | Self::Ssh { .. } => {
                 Ok(self.fixed()?.map(|header| Authorization { header, renewable: false }))
             }
         }
@@ -53,6 +53,7 @@ impl Auth {
     fn fixed(&self) -> Result<Option<HeaderValue>, ConfigError> {
         match self {
             Self::None | Self::GitHubApp(_) => Ok(None),
+            Self::Ssh { .. } => Err(ConfigError::KeyWithoutSsh),
             Self::Basic { username, password } => basic(username, password).map(Some),
             Self::Bearer { token } => {
                 sensitive(&Zeroizing::new(format!("Bearer {}", token.as_str())), "token").map(Some)
@@ -68,6 +69,7 @@ impl fmt::Debug for Auth {
             Self::Basic { .. } => "Basic(redacted)",
             Self::Bearer { .. } => "Bearer(redacted)",
             Self::GitHubApp(_) => "GitHubApp(redacted)",
+            Self::Ssh { .. } => "Ssh(redacted)",
         })
     }
 }

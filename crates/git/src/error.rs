@@ -7,6 +7,7 @@ use crate::commit::CommitTextError;
 use crate::edit::EditError;
 use crate::generation::LayoutError;
 use crate::signing::SigningError;
+use crate::ssh::SshError;
 use crate::store::StoreError;
 use crate::transport::RemoteError;
 
@@ -88,6 +89,8 @@ pub enum ErrorKind {
     Config,
     /// Credentials are missing, wrong or not sufficient.
     Auth,
+    /// The server is not the one that it should be.
+    HostKey,
     /// The repository does not exist, or is hidden.
     NotFound,
     /// Connections.
@@ -114,6 +117,7 @@ impl ErrorKind {
         match self {
             Self::Config => "config",
             Self::Auth => "auth",
+            Self::HostKey => "host_key",
             Self::NotFound => "not_found",
             Self::Network => "network",
             Self::Timeout => "timeout",
@@ -171,6 +175,10 @@ impl GitError {
         {
             return Retry::After(wait);
         }
+        // Without looking at its words it cannot be told from a server that is being serviced.
+        if let Self::Remote(RemoteError::Ssh(SshError::Refused { .. })) = self {
+            return Retry::Backoff;
+        }
         match self.kind() {
             ErrorKind::Corrupt => Retry::Now,
             ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Server | ErrorKind::Storage => {
@@ -180,6 +188,7 @@ impl GitError {
             ErrorKind::Protocol => Retry::Backoff,
             ErrorKind::Config
             | ErrorKind::Auth
+            | ErrorKind::HostKey
             | ErrorKind::NotFound
             | ErrorKind::TooLarge
             | ErrorKind::Request => Retry::OnChange,
@@ -204,6 +213,7 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
             ErrorKind::Config
         }
         RemoteError::GitHubApp(error) => error.kind(),
+        RemoteError::Ssh(error) => error.kind(),
         RemoteError::Unauthorized { .. } => ErrorKind::Auth,
         RemoteError::NotFound { .. } => ErrorKind::NotFound,
         RemoteError::Status { .. } | RemoteError::Server { .. } => ErrorKind::Server,

@@ -1,4 +1,4 @@
-//! Git over smart HTTP, in pure Rust: a persistent bare mirror, edits without a work tree, and a compare-and-swap push.
+//! Git over smart HTTP and SSH, in pure Rust: a persistent bare mirror, edits without a work tree, and a compare-and-swap push.
 //!
 //! This crate owns the wire protocol (pkt-line, protocol v2 `ls-refs` and `fetch`, send-pack), the mirror on disk and
 //! the making of commits. It never runs a program, never reads Git configuration, credential helpers or the
@@ -27,6 +27,7 @@ mod remote;
 mod report;
 mod sideband;
 mod signing;
+mod ssh;
 mod store;
 mod transport;
 mod tree;
@@ -40,6 +41,7 @@ pub use id::{BlobId, CommitId, InvalidId};
 pub use mirror::{Ahead, AheadCommit, Limits, Mirror, PushOutcome, PushRequest, Refusal};
 pub use remote::{Auth, ClientPool, ConfigError, ProxyConfig, Remote, RemoteConfig};
 pub use signing::{Signer, SigningError, SigningKeyError};
+pub use ssh::{SshConfigError, SshError};
 pub use store::{Blob, Cause, StoreError};
 pub use transport::RemoteError;
 pub use tree::FileEntry;

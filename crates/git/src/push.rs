@@ -58,7 +58,9 @@ pub(crate) async fn send(
     let report = Report::parse(&report).ok_or(RemoteError::NoReport)?;
     // The report is whole. A connection that breaks now is not used again, and that is all.
     drop(body.end().await);
-    Ok(Answer { report, words: words.into_lines() })
+    let mut words = words.into_lines();
+    words.extend(body.asides());
+    Ok(Answer { report, words })
 }
 
 fn encode(server: &ReceiveServer, push: Push<'_>) -> Vec<u8> {

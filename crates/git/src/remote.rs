@@ -15,6 +15,7 @@ use crate::bulk::Bulk;
 use crate::capabilities::Known;
 use crate::github_app::GitHubApp;
 use crate::http;
+use crate::ssh::{self, SshConfigError};
 use crate::transport::{RemoteError, Transport};
 
 /// GitHub and others answer Git requests on a repository's page URL only to agents whose name starts with `git/`.
@@ -46,7 +47,7 @@ pub(crate) struct RemoteState {
 
 /// How to reach a repository.
 pub struct RemoteConfig {
-    /// `http://` or `https://`, without credentials, query or fragment.
+    /// `http://` or `https://`, without credentials, query or fragment; `ssh://`, or `user@host:path`.
     pub url: String,
     /// Credentials, sent with every request to the URL's origin and to no other.
     pub auth: Auth,
@@ -80,6 +81,15 @@ pub enum Auth {
     },
     /// Tokens that a GitHub App's installation is given, an hour at a time.
     GitHubApp(GitHubApp),
+    /// For `ssh://` and `user@host:path`.
+    Ssh {
+        /// A private key: OpenSSH or PEM.
+        identity: Zeroizing<Vec<u8>>,
+        /// The key's, if it is encrypted.
+        passphrase: Option<Zeroizing<String>>,
+        /// The server's host keys, in OpenSSH's format. No other key is accepted.
+        known_hosts: Vec<u8>,
+    },
 }
 
 /// The proxy to go through.
@@ -104,11 +114,14 @@ pub enum ConfigError {
     /// Not a URL.
     #[error("the repository's URL is not valid: {0}")]
     Url(#[source] url::ParseError),
-    /// `ssh://` or `user@host:path`.
-    #[error("Git over SSH is not supported yet: use the repository's https:// URL")]
-    Ssh,
+    /// Settings for SSH.
+    #[error(transparent)]
+    Ssh(#[from] SshConfigError),
+    /// A key for SSH, and another URL.
+    #[error("the Secret has a key for SSH, but the repository's URL is not for SSH: use its ssh:// URL")]
+    KeyWithoutSsh,
     /// Another scheme.
-    #[error("the repository's URL has the scheme `{0}`: only https:// and http:// are supported")]
+    #[error("the repository's URL has the scheme `{0}`: only https://, http:// and ssh:// are supported")]
     Scheme(String),
     /// `https://user:password@host`
     #[error("the repository's URL must not contain credentials: put them into the Secret")]
@@ -148,10 +161,13 @@ impl Remote {
     /// A remote that shares connections with every other remote of the pool whose TLS and proxy settings are equal.
     pub fn pooled(config: RemoteConfig, pool: &ClientPool) -> Result<Self, RemoteError> {
         let RemoteConfig { url, auth, ca_pem, client_identity_pem, proxy, timeout } = config;
-        let configured = parse_url(&url)?;
         if timeout.is_zero() {
             return Err(ConfigError::Timeout.into());
         }
+        if is_ssh(&url) {
+            return Ok(Self::over_ssh(&url, auth, proxy.as_ref(), timeout, pool.bulk.clone())?);
+        }
+        let configured = parse_url(&url)?;
         auth.check()?;
         let route = Route { ca_pem, identity_pem: client_identity_pem, proxy };
         let has_identity = route.identity_pem.is_some();
@@ -161,6 +177,25 @@ impl Remote {
         let endpoint = http::Endpoint { configured, auth, client, has_identity, timeout };
         let (transport, known, bulk) = (Transport::Http(endpoint), Mutex::default(), pool.bulk.clone());
         Ok(Self(Arc::new(RemoteState { url, transport, known, bulk })))
+    }
+
+    fn over_ssh(
+        url: &str,
+        auth: Auth,
+        proxy: Option<&ProxyConfig>,
+        timeout: Duration,
+        bulk: Bulk,
+    ) -> Result<Self, ConfigError> {
+        // The environment's proxies are for web servers.
+        if let Some(ProxyConfig::Server { .. }) = proxy {
+            return Err(SshConfigError::Proxy.into());
+        }
+        let Auth::Ssh { identity, passphrase, known_hosts } = auth else {
+            return Err(SshConfigError::NoKey.into());
+        };
+        let endpoint = ssh::Endpoint::new(url, &identity, passphrase, &known_hosts, timeout)?;
+        let (url, known) = (endpoint.url()?.to_string(), Mutex::default());
+        Ok(Self(Arc::new(RemoteState { url, transport: Transport::Ssh(endpoint), known, bulk })))
     }
 
     /// The configured URL; it holds no credentials.
@@ -297,13 +332,10 @@ fn proxy(address: &str, username: &str, password: &str) -> Result<Proxy, ConfigE
 fn parse_url(text: &str) -> Result<Url, ConfigError> {
     let mut url = match Url::parse(text) {
         Ok(url) => url,
-        Err(_) if is_scp_form(text) => return Err(ConfigError::Ssh),
         Err(error) => return Err(ConfigError::Url(error)),
     };
     match url.scheme() {
         "http" | "https" => {}
-        "ssh" | "git+ssh" | "ssh+git" => return Err(ConfigError::Ssh),
-        _ if is_scp_form(text) => return Err(ConfigError::Ssh),
         other => return Err(ConfigError::Scheme(other.to_owned())),
     }
     if has_userinfo(&url) {
@@ -317,10 +349,12 @@ fn parse_url(text: &str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-/// `user@host:path` or `host:path`, Git's short form of an SSH URL.
-fn is_scp_form(text: &str) -> bool {
-    !text.contains("://")
-        && text.split_once(':').is_some_and(|(host, path)| !host.contains('/') && !path.is_empty())
+/// A URL for SSH, or Git's short form of one: `user@host:path` or `host:path`.
+fn is_ssh(text: &str) -> bool {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return matches!(scheme, "ssh" | "git+ssh" | "ssh+git");
+    }
+    text.split_once(':').is_some_and(|(host, path)| !host.contains('/') && !path.is_empty())
 }
 
 pub(crate) fn has_userinfo(url: &Url) -> bool {
@@ -351,9 +385,9 @@ mod tests {
 
     #[test]
     fn urls_that_cannot_work_are_refused_with_the_reason() {
-        assert!(matches!(refusal(config("ssh://git@host/a")), ConfigError::Ssh));
-        assert!(matches!(refusal(config("git@host.example:org/repo.git")), ConfigError::Ssh));
-        assert!(matches!(refusal(config("host.example:org/repo.git")), ConfigError::Ssh));
+        for ssh in ["ssh://git@host/a", "git@host.example:org/repo.git", "host.example:org/repo.git"] {
+            assert!(matches!(refusal(config(ssh)), ConfigError::Ssh(SshConfigError::NoKey)), "{ssh}");
+        }
         assert!(matches!(refusal(config("file:///srv/repo")), ConfigError::Scheme(_)));
         assert!(matches!(refusal(config("git://host/repo")), ConfigError::Scheme(_)));
         assert!(matches!(refusal(config("/srv/repo")), ConfigError::Url(_)));

@@ -4,6 +4,7 @@
 //! Over HTTP each is an exchange of its own. Over SSH a conversation has a state: whoever has read an advertisement to
 //! its end and lets it go on says so by [`Body::keep`]. This module knows nothing of refs or objects.
 
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::http;
 use crate::pktline::{Decoder, Packet, PktLineError};
 use crate::remote::{ConfigError, Remote};
 use crate::sideband::{self, Frame, Words};
+use crate::ssh::{self, SshError};
 
 /// The two programs of a Git server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub enum RemoteError {
     /// No credentials could be obtained.
     #[error(transparent)]
     GitHubApp(#[from] GitHubAppError),
+    /// Below Git's protocol, over SSH.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
     /// HTTP 401 or 403.
     #[error("the Git server refuses the credentials (HTTP {status})")]
     Unauthorized {
@@ -143,17 +148,17 @@ impl RemoteError {
 
     /// Whether the server certainly did not act on the request.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Config(_)
-                | Self::GitHubApp(_)
-                | Self::Unauthorized { .. }
-                | Self::NotFound { .. }
-                | Self::Redirect { .. }
-                | Self::Moved { .. }
-                | Self::Connect(_)
-                | Self::ObjectFormat(_)
-        )
+        matches!(self, Self::Ssh(error) if error.is_refusal())
+            || matches!(
+                self,
+                Self::Config(_)
+                    | Self::Unauthorized { .. }
+                    | Self::NotFound { .. }
+                    | Self::Redirect { .. }
+                    | Self::Moved { .. }
+                    | Self::Connect(_)
+                    | Self::ObjectFormat(_)
+            )
     }
 }
 
@@ -169,6 +174,7 @@ impl From<PktLineError> for RemoteError {
 /// What carries a remote's conversations.
 pub(crate) enum Transport {
     Http(http::Endpoint),
+    Ssh(ssh::Endpoint),
 }
 
 impl Remote {
@@ -178,6 +184,11 @@ impl Remote {
             Transport::Http(http) => {
                 let (base, response) = http.advertise(service).await?;
                 Ok((base, Body::new(Source::Http(response), limit)))
+            }
+            Transport::Ssh(ssh) => {
+                let conversation = ssh.advertise(service).await?;
+                let base = ssh.url().map_err(ConfigError::Ssh)?;
+                Ok((base, Body::new(Source::Ssh(Box::new(conversation)), limit)))
             }
         }
     }
@@ -193,6 +204,7 @@ impl Remote {
     ) -> Result<Body, RemoteError> {
         let source = match &self.0.transport {
             Transport::Http(http) => Source::Http(http.post(base, service, version2, body).await?),
+            Transport::Ssh(ssh) => Source::Ssh(Box::new(ssh.post(service, version2, body).await?)),
         };
         Ok(Body::new(source, limit))
     }
@@ -202,6 +214,9 @@ impl Remote {
 #[derive(Debug)]
 enum Source {
     Http(Response),
+    Ssh(Box<ssh::Conversation>),
+    /// Read to its end, and given back.
+    Done,
 }
 
 impl Source {
@@ -209,6 +224,8 @@ impl Source {
     async fn chunk(&mut self) -> Result<Option<Bytes>, RemoteError> {
         match self {
             Self::Http(response) => response.chunk().await.map_err(http::transport_error),
+            Self::Ssh(conversation) => conversation.chunk().await,
+            Self::Done => Ok(None),
         }
     }
 }
@@ -276,11 +293,35 @@ impl Body {
 
     /// An advertisement was read to its end, and a request will follow.
     pub(crate) async fn keep(&mut self) -> Result<(), RemoteError> {
-        self.end().await
+        match mem::replace(&mut self.source, Source::Done) {
+            // What came unasked would be taken for the answer.
+            Source::Ssh(conversation) if self.decoder.is_drained() => conversation.keep(),
+            Source::Ssh(_) | Source::Done => {}
+            http @ Source::Http(_) => {
+                self.source = http;
+                self.end().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the server said to people beside the answer, cleaned, one line each.
+    pub(crate) fn asides(&mut self) -> Vec<String> {
+        match &mut self.source {
+            Source::Ssh(conversation) => conversation.take_words(),
+            Source::Http(_) | Source::Done => Vec::new(),
+        }
     }
 
     /// Reads to the end of the answer, so that the connection can be used again.
     pub(crate) async fn end(&mut self) -> Result<(), RemoteError> {
+        match mem::replace(&mut self.source, Source::Done) {
+            Source::Ssh(conversation) => match conversation.finish(self.decoder.is_drained()).await {
+                Some(rest) => self.source = Source::Ssh(Box::new(rest)),
+                None => return Ok(()),
+            },
+            other => self.source = other,
+        }
         while self.packet().await?.is_some() {}
         Ok(())
     }

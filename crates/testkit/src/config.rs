@@ -152,6 +152,18 @@ pub fn secret(namespace: &str, name: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
+/// A Secret for Git over SSH, in Flux's shape.
+pub fn ssh_secret(namespace: &str, name: &str, identity: &str, known_hosts: &str) -> String {
+    // What JSON quotes, YAML reads.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        "apiVersion: v1\nkind: Secret\n{}stringData:\n  identity: {}\n  known_hosts: {}\n",
+        metadata(namespace, name),
+        quoted(identity),
+        quoted(known_hosts)
+    )
+}
+
 /// A Secret with a user's credentials for one registry, as `kubectl create secret docker-registry` makes it.
 pub fn registry_secret(namespace: &str, name: &str, host: &str, user: &str, password: &str) -> String {
     let value = serde_json::json!({"auths": {host: {"username": user, "password": password}}}).to_string();

@@ -1,4 +1,4 @@
-//! Real servers for tests, the demo and the benchmarks: a container registry, a Git server, a stand-in for Slack, a
+//! Real servers for tests, the demo and the benchmarks: a container registry, a Git server, an OpenSSH server, a stand-in for Slack, a
 //! reverse proxy that misbehaves on demand, and the built `windlass` binary itself.
 //!
 //! Everything listens on a free loopback port, keeps its files in a fresh folder, and is stopped by the value that
@@ -29,6 +29,7 @@ pub mod reconciler;
 pub mod ref_watch;
 pub mod registry;
 pub mod slack;
+pub mod ssh_server;
 pub mod traffic;
 pub mod windlass;
 pub mod world;

@@ -13,6 +13,8 @@ pub const KUSTOMIZE_VARIABLE: &str = "WINDLASS_TEST_KUSTOMIZE";
 pub const HELM_VARIABLE: &str = "WINDLASS_TEST_HELM";
 /// The environment variable that names Gitea; `cargo xtask test` sets it.
 pub const GITEA_VARIABLE: &str = "WINDLASS_TEST_GITEA";
+/// The environment variable that names OpenSSH's server; `cargo xtask test` sets it.
+pub const SSHD_VARIABLE: &str = "WINDLASS_TEST_SSHD";
 /// The environment variable that names the `windlass` program.
 pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
 /// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
@@ -24,6 +26,10 @@ pub const KUSTOMIZE_IN_TARGET: &str = "tools/kustomize-5.8.1/kustomize";
 pub const HELM_IN_TARGET: &str = "tools/helm-4.3.1/helm";
 /// Where `cargo xtask setup` puts Gitea, below the target folder, with its templates beside it.
 pub const GITEA_IN_TARGET: &str = "tools/gitea-1.26.0/gitea";
+/// Where `cargo xtask setup` unpacks Debian's OpenSSH server, below the target folder.
+pub const SSHD_IN_TARGET: &str = "tools/openssh-debian/usr/sbin/sshd";
+/// The folder in which systems have it, which is on PATH for root alone.
+pub const SSHD_IN_SYSTEM: &str = "/usr/sbin/sshd";
 /// The names under which the distribution registry is packaged: upstream's and Debian's.
 pub const REGISTRY_NAMES: [&str; 2] = ["registry", "docker-registry"];
 
@@ -66,6 +72,21 @@ pub fn helm() -> Result<PathBuf> {
 /// When there is none; the message says how to get one.
 pub fn gitea() -> Result<PathBuf> {
     oracle(GITEA_VARIABLE, GITEA_IN_TARGET)
+}
+
+/// OpenSSH's server: from [`SSHD_VARIABLE`], else the system's, else the one that `cargo xtask setup` unpacked.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn sshd() -> Result<PathBuf> {
+    if let Some(path) = variable(SSHD_VARIABLE) {
+        return existing(path.into(), SSHD_VARIABLE);
+    }
+    let places = [PathBuf::from(SSHD_IN_SYSTEM), target_folder()?.join(SSHD_IN_TARGET)];
+    match places.into_iter().find(|path| path.is_file()).or_else(|| on_path("sshd")) {
+        Some(path) => Ok(path),
+        None => bail!("no OpenSSH server to test against: run `cargo xtask setup`"),
+    }
 }
 
 /// Only the pinned version will do: another may rightly answer otherwise.

@@ -15,4 +15,6 @@ mod reading;
 mod refusals;
 mod repair;
 mod signatures;
+mod ssh;
+mod ssh_keys;
 mod tls;

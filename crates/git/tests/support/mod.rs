@@ -2,7 +2,9 @@
 //! the `git` program as the oracle.
 
 mod git;
+pub(crate) mod relay;
 mod server;
+pub(crate) mod ssh;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -116,6 +118,10 @@ impl World {
     /// Whether a ref exists on the server.
     pub(crate) fn has_ref(&self, name: &str) -> bool {
         try_git(&self.repository(), &["show-ref", "--verify", "--quiet", name]).0
+    }
+
+    pub(crate) fn remove_hook(&self, name: &str) {
+        std::fs::remove_file(self.repository().join("hooks").join(name)).unwrap();
     }
 
     /// `git fsck` finds nothing wrong on the server and in the mirror.
