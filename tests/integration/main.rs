@@ -20,3 +20,4 @@ mod plan;
 mod race;
 mod reload;
 mod select;
+mod ssh;

@@ -388,14 +388,14 @@ pub fn contains_all(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String,
 pub struct GitRepository {
     /// Name, labels, origin.
     pub meta: Meta,
-    /// `spec.url`: `http://` or `https://`, without credentials.
+    /// `spec.url`: `http://`, `https://` or `ssh://`, without credentials, or Git's short form `user@host:path`.
     pub url: String,
     /// `spec.ref`
     pub reference: Option<Checkout>,
     /// `spec.provider`: what the Secret holds.
     pub provider: GitProvider,
     /// `spec.secretRef.name`: `username` and `password`, or `bearerToken`, or what a GitHub App needs; `ca.crt` (legacy
-    /// `caFile`).
+    /// `caFile`). For SSH: `identity` with its passphrase in `password`, and `known_hosts`.
     pub secret: Option<String>,
     /// `spec.proxySecretRef.name`: `address`, `username`, `password`.
     pub proxy_secret: Option<String>,
@@ -420,6 +420,11 @@ pub enum GitProvider {
 }
 
 impl GitRepository {
+    /// Whether it is reached over SSH.
+    pub fn is_ssh(&self) -> bool {
+        self.url.starts_with("ssh://") || !self.url.contains("://")
+    }
+
     /// Whether automations of a namespace may write to it.
     pub fn admits(&self, namespace: &str) -> bool {
         self.meta.key.namespace == namespace

@@ -59,6 +59,7 @@ pub(crate) fn git(
     let certificates = secret.map(tls).transpose()?.unwrap_or_default();
     let proxy_secret = optional(spec, namespace, repository.proxy_secret.as_deref(), proxy)?;
     let auth = |secret| match repository.provider {
+        _ if repository.is_ssh() => ssh_auth(secret),
         GitProvider::Generic => git_auth(secret),
         GitProvider::GitHub => github_app(secret, repository, clock),
     };
@@ -169,6 +170,19 @@ fn github_app(secret: &Secret, repository: &GitRepository, clock: &Arc<dyn Clock
         clock: Arc::new(move || clock.now()),
     });
     app.map(Auth::GitHubApp).map_err(|error| format!("Secret {name}: {error}"))
+}
+
+/// `identity` with its passphrase in `password`, and `known_hosts`. `identity.pub` follows from `identity`.
+fn ssh_auth(secret: &Secret) -> Result<Auth, String> {
+    let bytes = |key: &str| {
+        let missing = || format!("Secret {} has no key {key}", secret.meta.key);
+        secret.get(key).map(<[u8]>::to_vec).ok_or_else(missing)
+    };
+    Ok(Auth::Ssh {
+        identity: bytes("identity")?.into(),
+        passphrase: secret.text("password").map(|text| text.to_owned().into()),
+        known_hosts: bytes("known_hosts")?,
+    })
 }
 
 /// `address`, and `username` with `password` where the proxy asks for them.

@@ -278,20 +278,37 @@ impl<'s> Check<'s> {
         self.unsupported(&about);
         self.proxy(&about, repository.proxy_secret.as_deref());
         self.provider(&about, repository);
-        let Some(secret) = repository.secret.as_deref().and_then(|name| self.secret(&about, FIELD, name))
-        else {
+        let secret = repository.secret.as_deref();
+        if repository.is_ssh() {
+            self.ssh(&about, repository);
+            if let Some(secret) = secret.and_then(|name| self.secret(&about, FIELD, name)) {
+                self.text(&about, FIELD, secret, "identity");
+                self.text(&about, FIELD, secret, "known_hosts");
+            }
             return;
-        };
-        let ssh = about.meta.unsupported.iter().any(|unsupported| unsupported.field == "spec.url");
+        }
+        let Some(secret) = secret.and_then(|name| self.secret(&about, FIELD, name)) else { return };
         if github_app::concerns(repository, secret) {
             self.github_app(&about, FIELD, repository, secret);
-        } else if !ssh {
+        } else {
             self.git_credentials(&about, FIELD, secret);
         }
         let credentials = has_any(secret, &["username", "password", "bearerToken", github_app::KEY]);
         if repository.url.starts_with("http://") && credentials {
             let message = "credentials are sent unencrypted over http://: use https://";
             self.push(&about, Severity::Warning, false, "spec.url", message);
+        }
+    }
+
+    fn ssh(&mut self, about: &About<'_>, repository: &GitRepository) {
+        if repository.secret.is_none() {
+            let message = "SSH needs `spec.secretRef`: a Secret with the keys `identity` and `known_hosts`";
+            self.blocking(about, "spec.url", message);
+        }
+        if repository.proxy_secret.is_some() {
+            let message =
+                "a connection over SSH cannot go through a proxy: remove it, or use an https:// URL";
+            self.blocking(about, "spec.proxySecretRef.name", message);
         }
     }
 
@@ -598,8 +615,19 @@ mod tests {
             ),
             (
                 git("ssh://git@x.y/z", "  secretRef: {name: t}\n") + &secret("t", "identity: key"),
-                "f.yaml:7: error: GitRepository/default/fleet: spec.url: SSH is not supported yet: write an https:// \
-                 URL, with `username` and `password` in the Secret",
+                "f.yaml:8: error: GitRepository/default/fleet: spec.secretRef.name: Secret/default/t has no key \
+                 `known_hosts`",
+            ),
+            (
+                git("ssh://git@x.y/z", ""),
+                "f.yaml:7: error: GitRepository/default/fleet: spec.url: SSH needs `spec.secretRef`: a Secret with the \
+                 keys `identity` and `known_hosts`",
+            ),
+            (
+                git("git@x.y:z", "  secretRef: {name: t}\n  proxySecretRef: {name: t}\n")
+                    + &secret("t", "identity: a, known_hosts: b, address: 'http://p'"),
+                "f.yaml:9: error: GitRepository/default/fleet: spec.proxySecretRef.name: a connection over SSH cannot go \
+                 through a proxy: remove it, or use an https:// URL",
             ),
             (
                 notifier("webhook: {secretRef: {name: t}}") + &secret("t", "address: 'ftp://x'"),

@@ -64,17 +64,14 @@ fn access_from(slot: &Slot<'_>) -> Vec<String> {
 
 /// The text is not repeated in errors: people put credentials into URLs.
 fn url(slot: &Slot<'_>) -> Option<String> {
-    const SSH: &str =
-        "SSH is not supported yet: write an https:// URL, with `username` and `password` in the Secret";
     slot.remember_place();
     let text = slot.filled_text()?;
-    if text.starts_with("ssh://") || is_scp_like(text) {
-        slot.unsupported(SSH);
-        return Some(text.to_owned());
-    }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         slot.error("must not contain spaces or line breaks");
         return None;
+    }
+    if is_scp_like(text) {
+        return Some(text.to_owned());
     }
     let parsed = match Url::parse(text) {
         Ok(parsed) => parsed,
@@ -85,12 +82,15 @@ fn url(slot: &Slot<'_>) -> Option<String> {
             return None;
         }
     };
-    if !matches!(parsed.scheme(), "http" | "https") {
+    let ssh = parsed.scheme() == "ssh";
+    if !ssh && !matches!(parsed.scheme(), "http" | "https") {
         slot.error("must start with https://, http:// or ssh://");
-    } else if !parsed.username().is_empty() || parsed.password().is_some() {
+    } else if parsed.password().is_some() || (!ssh && !parsed.username().is_empty()) {
         slot.error("must not contain credentials: put them into a Secret and name it in spec.secretRef");
     } else if parsed.query().is_some() || parsed.fragment().is_some() {
         slot.error("must not have a query or a fragment");
+    } else if ssh && (!parsed.has_host() || parsed.path().trim_matches('/').is_empty()) {
+        slot.error("names no repository: write for example ssh://git@example.com/org/fleet.git");
     } else {
         return Some(text.to_owned());
     }
@@ -100,7 +100,11 @@ fn url(slot: &Slot<'_>) -> Option<String> {
 /// `git@host:path`, which Git takes for SSH.
 fn is_scp_like(text: &str) -> bool {
     !text.contains("://")
-        && text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
+        && text.split_once(':').is_some_and(|(host, path)| {
+            host.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
+                && !host.contains('/')
+                && !path.is_empty()
+        })
 }
 
 fn provider(spec: &Fields<'_>) -> GitProvider {
@@ -189,10 +193,22 @@ mod tests {
     }
 
     #[test]
-    fn ssh_and_providers_are_not_supported_and_say_so() {
+    fn ssh_is_named_by_a_url_or_in_gits_short_form() {
+        for url in [
+            "ssh://git@example.com/fleet",
+            "ssh://example.com:2222/org/fleet.git",
+            "git@example.com:org/fleet.git",
+        ] {
+            let repository = repository(&format!("  url: {url}\n"));
+            assert!(repository.is_ssh() && repository.meta.unsupported.is_empty(), "{url}");
+            assert_eq!(repository.url, url);
+        }
+        assert!(!repository("  url: https://x.y/z\n").is_ssh());
+    }
+
+    #[test]
+    fn providers_are_not_supported_and_say_so() {
         for (spec, field) in [
-            ("  url: ssh://git@example.com/fleet\n", "spec.url"),
-            ("  url: git@example.com:org/fleet.git\n", "spec.url"),
             ("  url: https://x.y/z\n  provider: azure\n", "spec.provider"),
             ("  url: https://x.y/z\n  provider: aws\n", "spec.provider"),
             ("  url: https://x.y/z\n  serviceAccountName: git\n", "spec.serviceAccountName"),
@@ -213,6 +229,8 @@ mod tests {
             ("  url: ftp://x.y/z\n".into(), 6, "spec.url", "must start with"),
             ("  url: 'https://x.y/ z'\n".into(), 6, "spec.url", "spaces"),
             ("  url: https://x.y/z?a=b\n".into(), 6, "spec.url", "query"),
+            ("  url: ssh://git@x.y/\n".into(), 6, "spec.url", "names no repository"),
+            ("  url: ssh://git@x.y/z#a\n".into(), 6, "spec.url", "query"),
             (after("  timeout: 1h\n"), 7, "spec.timeout", "hours"),
             (after("  provider: gitlab\n"), 7, "spec.provider", "is not one of"),
             (after("  ref: {branch: a..b}\n"), 7, "spec.ref.branch", "branch"),
@@ -232,8 +250,10 @@ mod tests {
 
     #[test]
     fn credentials_in_a_url_are_refused_and_never_repeated() {
-        let text = with("  url: https://bot:hunter2@x.y/z\n");
-        assert!(found(&text, 6, "spec.url", "must not contain credentials"));
-        assert!(problems(&text).iter().all(|problem| !problem.contains("hunter2")));
+        for scheme in ["https", "ssh"] {
+            let text = with(&format!("  url: {scheme}://bot:hunter2@x.y/z\n"));
+            assert!(found(&text, 6, "spec.url", "must not contain credentials"));
+            assert!(problems(&text).iter().all(|problem| !problem.contains("hunter2")));
+        }
     }
 }

@@ -53,7 +53,7 @@ fn an_automation_is_written_only_where_nothing_keeps_it_from_working() {
         ("no source", &[&fleet]),
         ("source suspended", &[&source(url, "suspend: true"), &fleet]),
         ("source without its Secret", &[&source(url, "secretRef: {name: missing}"), &fleet]),
-        ("not supported", &[&source("ssh://git@git.example.com/fleet", ""), &fleet]),
+        ("no key for SSH", &[&source("ssh://git@git.example.com/fleet", ""), &fleet]),
     ] {
         let documents: Vec<&str> = documents.iter().map(|text| text.as_str()).collect();
         assert_eq!(active(&documents), None, "{why}");
