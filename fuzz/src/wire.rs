@@ -72,7 +72,7 @@ pub fn pktline(data: &[u8]) {
 }
 
 /// The ref, and a report. Only a whole report gives a verdict, and a good one only where the server says `unpack ok`,
-/// accepts this ref, and refuses none. What it says against it can be shown.
+/// accepts this ref, and nowhere refuses it; other refs have verdicts of their own. What it says against it can be shown.
 pub fn report(data: &[u8]) {
     let [name, bytes] = fields(data);
     let Ok(name) = std::str::from_utf8(name) else { return };
@@ -89,7 +89,11 @@ pub fn report(data: &[u8]) {
         })
         .collect();
     let accepted = [b"ok ", name.as_bytes()].concat();
-    let refused = lines.iter().any(|line| line.starts_with(b"ng "));
+    let refuses = |line: &&[u8]| {
+        let rest = line.strip_prefix(b"ng ");
+        rest.is_some_and(|rest| rest.split(|b| *b == b' ').next() == Some(name.as_bytes()))
+    };
+    let refused = lines.iter().any(refuses);
     let good = lines.first() == Some(&&b"unpack ok"[..]) && lines.contains(&&accepted[..]) && !refused;
     match report.verdict(name) {
         Ok(()) => assert!(good, "success was read from {lines:?}"),

@@ -27,7 +27,9 @@ fn events(text: &str) -> Vec<Item<'_>> {
 /// # Panics
 /// Where something else differs.
 pub fn changed_scalars(old: &str, new: &str) -> Vec<(String, String)> {
-    let (old_events, new_events) = (events(old), events(new));
+    // The parser may hand a comment out before or after the node that it stands at: each kind in its own order.
+    let ((old_events, old_comments), (new_events, new_comments)) = (apart(events(old)), apart(events(new)));
+    assert_eq!(old_comments, new_comments, "the comments changed:\n{old}\n--- became\n{new}");
     assert_eq!(old_events.len(), new_events.len(), "another number of events:\n{old}\n--- became\n{new}");
     let mut changed = Vec::new();
     for (before, after) in old_events.iter().zip(&new_events) {
@@ -52,6 +54,20 @@ pub fn changed_scalars(old: &str, new: &str) -> Vec<(String, String)> {
         }
     }
     changed
+}
+
+/// Nodes, and comments in the order of the text.
+fn apart(events: Vec<Item<'_>>) -> (Vec<Item<'_>>, Vec<String>) {
+    let mut comments = Vec::new();
+    let mut nodes = Vec::new();
+    for event in events {
+        match event {
+            Ok((Event::Comment(text, _), span)) => comments.push((span.start, text.into_owned())),
+            node => nodes.push(node),
+        }
+    }
+    comments.sort();
+    (nodes, comments.into_iter().map(|(_, text)| text).collect())
 }
 
 /// Whether the text is parsed without an error.

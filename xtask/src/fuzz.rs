@@ -9,6 +9,7 @@ mod seeds;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -32,8 +33,8 @@ const INSTRUMENTATION: [&str; 6] = [
 const LONGEST_RUN: u64 = 30;
 /// More memory than any input of a few kilobytes may take.
 const MEMORY_MB: u32 = 2048;
-/// The time for each target in `cargo xtask test`.
-const SECONDS_IN_TEST: u64 = 6;
+/// The seed of the short run in `cargo xtask test`, which is to try the same inputs each time.
+const SEED_IN_TEST: u32 = 1;
 
 /// What to fuzz, and for how long.
 #[derive(Args)]
@@ -65,18 +66,29 @@ struct Target {
     seeds: Seeds,
     /// Longest input in bytes.
     longest: u32,
+    /// Inputs of the short run: a few seconds of them.
+    inputs: u32,
+}
+
+/// When a target ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// After this many seconds, with whatever inputs come up, and keeping those that are of interest.
+    Seconds(u64),
+    /// After its number of inputs, which are the same each time.
+    Inputs,
 }
 
 const TARGETS: [Target; 9] = [
-    Target { name: "constraint", seeds: Seeds::Constraints, longest: 256 },
-    Target { name: "filter", seeds: Seeds::Filters, longest: 512 },
-    Target { name: "markers", seeds: Seeds::Markers, longest: 2048 },
-    Target { name: "paths", seeds: Seeds::Paths, longest: 2048 },
-    Target { name: "pktline", seeds: Seeds::Own, longest: 1024 },
-    Target { name: "report", seeds: Seeds::Own, longest: 1024 },
-    Target { name: "sideband", seeds: Seeds::Own, longest: 1024 },
-    Target { name: "template", seeds: Seeds::Templates, longest: 1024 },
-    Target { name: "version", seeds: Seeds::Versions, longest: 128 },
+    Target { name: "constraint", seeds: Seeds::Constraints, longest: 256, inputs: 40_000 },
+    Target { name: "filter", seeds: Seeds::Filters, longest: 512, inputs: 4_000 },
+    Target { name: "markers", seeds: Seeds::Markers, longest: 2048, inputs: 8_000 },
+    Target { name: "paths", seeds: Seeds::Paths, longest: 2048, inputs: 20_000 },
+    Target { name: "pktline", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
+    Target { name: "report", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
+    Target { name: "sideband", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
+    Target { name: "template", seeds: Seeds::Templates, longest: 1024, inputs: 20_000 },
+    Target { name: "version", seeds: Seeds::Versions, longest: 128, inputs: 200_000 },
 ];
 
 impl Target {
@@ -96,19 +108,20 @@ pub(crate) fn run(fuzz: &Fuzz) -> Result<()> {
         let input = fs::canonicalize(input).with_context(|| format!("--input {}", input.display()))?;
         return shown(Command::new(build(&root)?.join(target.name)).arg(input));
     }
-    all(&root, &targets, fuzz.seconds)
+    all(&root, &targets, End::Seconds(fuzz.seconds))
 }
 
 /// The short run of every target.
 pub(crate) fn briefly() -> Result<()> {
-    all(&root()?, &TARGETS, SECONDS_IN_TEST)
+    all(&root()?, &TARGETS, End::Inputs)
 }
 
-fn all(root: &Path, targets: &[Target], seconds: u64) -> Result<()> {
+fn all(root: &Path, targets: &[Target], end: End) -> Result<()> {
     let programs = build(root)?;
     for target in targets {
-        let executed = one(root, &programs, *target, seconds)?;
-        eprintln!("fuzz {:<10} {executed:>9} inputs in {seconds} s", target.name);
+        let started = Instant::now();
+        let executed = one(root, &programs, *target, end)?;
+        eprintln!("fuzz {:<10} {executed:>9} inputs in {} s", target.name, started.elapsed().as_secs());
     }
     Ok(())
 }
@@ -130,7 +143,7 @@ fn build(root: &Path) -> Result<PathBuf> {
 }
 
 /// Runs one target and gives the number of inputs that it tried.
-fn one(root: &Path, programs: &Path, target: Target, seconds: u64) -> Result<u64> {
+fn one(root: &Path, programs: &Path, target: Target, end: End) -> Result<u64> {
     let folder = |purpose: &str| -> Result<PathBuf> {
         let folder = target_folder()?.join("fuzz").join(purpose).join(target.name);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -139,14 +152,25 @@ fn one(root: &Path, programs: &Path, target: Target, seconds: u64) -> Result<u64
     let (corpus, from_tests, findings) = (folder("corpus")?, folder("seeds")?, folder("findings")?);
     target.seeds.write(root, &from_tests)?;
     let mut command = Command::new(programs.join(target.name));
+    // What earlier runs found must not change what a short one tries.
+    let nothing = tempfile::tempdir().context("making a folder")?;
+    let corpus = match end {
+        End::Seconds(seconds) => {
+            command.arg(format!("-max_total_time={seconds}"));
+            corpus.as_path()
+        }
+        End::Inputs => {
+            command.args([format!("-seed={SEED_IN_TEST}"), format!("-runs={}", target.inputs)]);
+            nothing.path()
+        }
+    };
     command
-        .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={}", target.longest))
         .arg(format!("-timeout={LONGEST_RUN}"))
         .arg(format!("-rss_limit_mb={MEMORY_MB}"))
         .arg(format!("-artifact_prefix={}/", findings.display()))
         .arg("-print_final_stats=1")
-        .args([&corpus, &from_tests]);
+        .args([corpus, &from_tests]);
     let own = root.join("fuzz/seeds").join(target.name);
     if own.is_dir() {
         command.arg(own);
