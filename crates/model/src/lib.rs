@@ -6,6 +6,7 @@
 pub mod checkout;
 pub mod clock;
 pub mod git;
+pub mod guard;
 pub mod image;
 pub mod load;
 pub mod message;

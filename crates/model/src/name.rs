@@ -20,6 +20,8 @@ pub enum Kind {
     Receiver,
     /// `windlass.dev`
     Notifier,
+    /// `windlass.dev`; cluster-scoped, so its name is both parts of its key.
+    Guard,
     /// core `v1`
     Secret,
     /// core `v1`
@@ -28,13 +30,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which `check` and `status` list them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::ImageRepository,
         Kind::ImagePolicy,
         Kind::ImageUpdateAutomation,
         Kind::GitRepository,
         Kind::Receiver,
         Kind::Notifier,
+        Kind::Guard,
         Kind::Secret,
         Kind::Namespace,
     ];
@@ -48,6 +51,7 @@ impl Kind {
             Kind::GitRepository => "GitRepository",
             Kind::Receiver => "Receiver",
             Kind::Notifier => "Notifier",
+            Kind::Guard => "Guard",
             Kind::Secret => "Secret",
             Kind::Namespace => "Namespace",
         }
@@ -72,6 +76,7 @@ impl FromStr for Kind {
             "gitrepository" | "gitrepo" => Ok(Kind::GitRepository),
             "receiver" => Ok(Kind::Receiver),
             "notifier" => Ok(Kind::Notifier),
+            "guard" => Ok(Kind::Guard),
             "secret" => Ok(Kind::Secret),
             "namespace" | "ns" => Ok(Kind::Namespace),
             _ => Err(ParseRefError::Kind(text.to_owned())),

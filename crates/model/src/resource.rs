@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::checkout::Checkout;
 use crate::git::{PushRefspec, SigningKey};
+use crate::guard::Guard;
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::place::Part;
@@ -39,6 +40,8 @@ pub struct Spec {
     pub receivers: BTreeMap<ObjectKey, Arc<Receiver>>,
     /// By namespace and name.
     pub notifiers: BTreeMap<ObjectKey, Arc<Notifier>>,
+    /// By name, which is both parts of the key. Those that could not be loaded are here too.
+    pub guards: BTreeMap<ObjectKey, Arc<Guard>>,
     /// By namespace and name.
     pub secrets: BTreeMap<ObjectKey, Arc<Secret>>,
     /// Labels of the namespaces that are stated, by namespace. A namespace that is not stated has no labels but
@@ -59,6 +62,11 @@ impl Spec {
     pub fn admits_notifiers(&self, namespace: &str, from: &str) -> bool {
         let admitted = || self.namespaces.get(namespace)?.get(NOTIFIERS_FROM);
         namespace == from || admitted().is_some_and(|admitted| admitted == from || admitted == "all")
+    }
+
+    /// The Guards that concern an image which is written on behalf of a namespace.
+    pub fn guards_of(&self, image: &ImageName, namespace: &str) -> impl Iterator<Item = &Arc<Guard>> {
+        self.guards.values().filter(move |guard| guard.scope.concerns(image, namespace))
     }
 
     /// A Secret by namespace and name.

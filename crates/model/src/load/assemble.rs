@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::problem::{Problem, Severity};
 use super::source_file::{AnyResource, SourceFile};
+use crate::guard::{Guard, Scope};
 use crate::name::ObjectRef;
 use crate::resource::Spec;
 
@@ -99,7 +100,15 @@ fn elect(
         }
     }
     loaded.owners.insert(object, Arc::clone(&used.meta().origin.file));
-    place(&mut loaded.spec, used);
+    match used {
+        // Which of them is meant cannot be known, and none may be dropped: both fail closed.
+        AnyResource::Guard(guard) if resources.len() > 1 => {
+            let rules = Err("it is defined more than once".to_owned());
+            let broken = Guard { meta: guard.meta.clone(), scope: Scope::default(), rules };
+            place(&mut loaded.spec, &AnyResource::Guard(Arc::new(broken)));
+        }
+        _ => place(&mut loaded.spec, used),
+    }
 }
 
 fn place(spec: &mut Spec, resource: &AnyResource) {
@@ -122,6 +131,9 @@ fn place(spec: &mut Spec, resource: &AnyResource) {
         }
         AnyResource::Notifier(resource) => {
             spec.notifiers.insert(key, Arc::clone(resource));
+        }
+        AnyResource::Guard(resource) => {
+            spec.guards.insert(key, Arc::clone(resource));
         }
         AnyResource::Secret(resource) => {
             spec.secrets.insert(key, Arc::clone(resource));

@@ -3,6 +3,8 @@
 
 mod github_app;
 
+mod guarded;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -79,6 +81,7 @@ fn findings(spec: &Spec) -> Vec<Finding> {
     spec.receivers.values().for_each(|resource| check.receiver(resource));
     check.webhook_paths();
     spec.notifiers.values().for_each(|resource| check.notifier(resource));
+    spec.guards.values().for_each(|guard| check.guard(guard));
     check.findings
 }
 
@@ -111,11 +114,14 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// The Secret that a field names.
+    /// The Secret of the object's own namespace that a field names.
     fn secret(&mut self, about: &About<'_>, field: &str, name: &str) -> Option<&'s Secret> {
-        let found = self.spec.secret(about.namespace(), name);
+        self.secret_at(about, field, &ObjectKey::new(about.namespace(), name))
+    }
+
+    fn secret_at(&mut self, about: &About<'_>, field: &str, key: &ObjectKey) -> Option<&'s Secret> {
+        let found = self.spec.secrets.get(key);
         if found.is_none() {
-            let key = ObjectKey::new(about.namespace(), name);
             self.blocking(about, field, format_args!("Secret/{key} does not exist"));
         }
         found.map(AsRef::as_ref)
@@ -220,6 +226,7 @@ impl<'s> Check<'s> {
             );
             self.blocking(&about, FIELD, message);
         }
+        self.guarded(&about, repository);
     }
 
     fn automation(&mut self, automation: &ImageUpdateAutomation) {

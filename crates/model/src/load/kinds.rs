@@ -39,7 +39,12 @@ const GROUPS: [Group; 5] = [
         kinds: &[Kind::Receiver],
         closed: false,
     },
-    Group { name: "windlass.dev", versions: &["v1alpha1"], kinds: &[Kind::Notifier], closed: true },
+    Group {
+        name: "windlass.dev",
+        versions: &["v1alpha1"],
+        kinds: &[Kind::Notifier, Kind::Guard],
+        closed: true,
+    },
     Group { name: "", versions: &["v1"], kinds: &[Kind::Secret, Kind::Namespace], closed: false },
 ];
 
@@ -231,7 +236,7 @@ mod tests {
             ),
             (
                 "{apiVersion: windlass.dev/v1alpha1, kind: Gadget}",
-                "kind `Gadget` is not a kind of windlass.dev; its kinds are `Notifier`",
+                "kind `Gadget` is not a kind of windlass.dev; its kinds are `Notifier`, `Guard`",
             ),
             (
                 "{apiVersion: notification.toolkit.fluxcd.io/v1, kind: Reciever}",
@@ -246,7 +251,7 @@ mod tests {
                 "{kind: Receiver}",
                 "apiVersion is required: for the kind Receiver write `notification.toolkit.fluxcd.io/v1`",
             ),
-            ("{apiVersion: windlass.dev/v1alpha1}", "kind is required: one of `Notifier`"),
+            ("{apiVersion: windlass.dev/v1alpha1}", "kind is required: one of `Notifier`, `Guard`"),
             ("{apiVersion: v1, kind: List, items: {}}", "items must be a list"),
         ] {
             assert_eq!(told(text), expected, "{text}");

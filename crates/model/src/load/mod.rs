@@ -15,6 +15,7 @@ mod declared;
 mod duration;
 mod fields;
 mod git_repository;
+mod guard;
 mod image_policy;
 mod image_repository;
 mod kinds;

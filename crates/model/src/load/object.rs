@@ -127,12 +127,25 @@ pub(super) fn object_ref(root: &Node, kind: Kind) -> Option<ObjectRef> {
     let text = |key| root.get("metadata").and_then(|metadata| metadata.get(key)).and_then(Node::scalar);
     let name = shown(text("name").filter(|name| !name.is_empty() && *name != "~")?);
     let namespace = match kind {
-        Kind::Namespace => name.clone(),
+        Kind::Namespace | Kind::Guard => name.clone(),
         _ => text("namespace")
             .filter(|namespace| *namespace != "~")
             .map_or(DEFAULT_NAMESPACE.to_owned(), shown),
     };
     Some(ObjectRef::new(kind, ObjectKey::new(namespace, name)))
+}
+
+/// What is known of a document that cannot be loaded. Where it has no name, its place is one.
+pub(super) fn meta_of_broken(root: &Node, origin: &Origin) -> Meta {
+    let place = || ObjectKey::new(origin.to_string(), origin.to_string());
+    let key = object_ref(root, Kind::Guard).map_or_else(place, |object| object.key);
+    Meta {
+        key,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        origin: origin.clone(),
+        unsupported: Vec::new(),
+    }
 }
 
 /// Where a document starts.
@@ -148,6 +161,11 @@ fn key(kind: Kind, metadata: &Fields<'_>) -> ObjectKey {
     let name = name.unwrap_or_default();
     let namespace = match metadata.slot("namespace") {
         _ if kind == Kind::Namespace => Some(name),
+        Some(slot) if kind == Kind::Guard => {
+            slot.error("a Guard belongs to no namespace: remove it");
+            Some(name)
+        }
+        None if kind == Kind::Guard => Some(name),
         Some(slot) => slot.text().filter(|text| slot.check(check_name(text, MAX_LABEL, false)).is_some()),
         None => Some(DEFAULT_NAMESPACE),
     };

@@ -11,8 +11,10 @@ use super::object::{self, Object};
 use super::problem::{Problem, Severity};
 use super::secret::{self, SecretSource};
 use super::{
-    SOPS_REFUSAL, Semantics, automation, git_repository, image_policy, image_repository, notifier, receiver,
+    SOPS_REFUSAL, Semantics, automation, git_repository, guard, image_policy, image_repository, notifier,
+    receiver,
 };
+use crate::guard::Guard;
 use crate::name::{Kind, ObjectRef};
 use crate::resource::{
     GitRepository, ImagePolicy, ImageRepository, ImageUpdateAutomation, Meta, Notifier, Origin, Receiver,
@@ -37,6 +39,8 @@ pub enum AnyResource {
     Receiver(Arc<Receiver>),
     /// `windlass.dev`
     Notifier(Arc<Notifier>),
+    /// `windlass.dev`; also those that could not be loaded, which then have no rules.
+    Guard(Arc<Guard>),
     /// core `v1`
     Secret(Arc<Secret>),
     /// core `v1`; its name is both parts of the key.
@@ -53,6 +57,7 @@ impl AnyResource {
             AnyResource::GitRepository(resource) => resource.object_ref(),
             AnyResource::Receiver(resource) => resource.object_ref(),
             AnyResource::Notifier(resource) => resource.object_ref(),
+            AnyResource::Guard(resource) => resource.object_ref(),
             AnyResource::Secret(resource) => resource.object_ref(),
             AnyResource::Namespace(meta) => ObjectRef::new(Kind::Namespace, meta.key.clone()),
         }
@@ -67,6 +72,7 @@ impl AnyResource {
             AnyResource::GitRepository(resource) => &resource.meta,
             AnyResource::Receiver(resource) => &resource.meta,
             AnyResource::Notifier(resource) => &resource.meta,
+            AnyResource::Guard(resource) => &resource.meta,
             AnyResource::Secret(resource) => &resource.meta,
             AnyResource::Namespace(meta) => meta,
         }
@@ -164,7 +170,11 @@ impl SourceFile {
                 kept.places.entry(object.clone()).or_insert_with(|| places.clone());
             }
         } else {
+            let broken: Vec<AnyResource> = kept.resources.drain(..).filter(is_broken_guard).collect();
+            let now: BTreeSet<ObjectRef> = broken.iter().map(AnyResource::object_ref).collect();
             kept.resources.clone_from(&previous.resources);
+            kept.resources.retain(|resource| !now.contains(&resource.object_ref()));
+            kept.resources.extend(broken);
             kept.places.clone_from(&previous.places);
             kept.ignored.clone_from(&previous.ignored);
             kept.not_resources = previous.not_resources;
@@ -195,6 +205,11 @@ impl SourceFile {
             self.places.insert(object, places);
         }
     }
+}
+
+/// Such a Guard is in force although the rest of its file is not.
+fn is_broken_guard(resource: &AnyResource) -> bool {
+    matches!(resource, AnyResource::Guard(guard) if guard.rules.is_err())
 }
 
 /// Reads one file's text. `path` is what problems and origins call it.
@@ -237,6 +252,10 @@ impl Reader<'_> {
             field: String::new(),
             message: format!("{broken}{hint}"),
         });
+        if !*template && guard::may_be_in(text) {
+            let nothing = Node { value: Value::Map(Vec::new()), line: broken.line };
+            self.broken_guard(&nothing, "its document is not valid YAML");
+        }
     }
 
     fn document(&mut self, root: &Node, notes: &[Note]) {
@@ -265,8 +284,17 @@ impl Reader<'_> {
             Identity::Mistake { field, message } => {
                 self.file.broken = true;
                 self.remark(root, Severity::Error, field, message);
+                if guard::is_meant(root) {
+                    self.broken_guard(root, "its apiVersion or kind is wrong");
+                }
             }
         }
+    }
+
+    /// A Guard that cannot be loaded still stands in the way of what it may concern.
+    fn broken_guard(&mut self, root: &Node, why: &str) {
+        let origin = object::origin(&self.file.path, root);
+        self.file.resources.push(AnyResource::Guard(guard::broken(root, &origin, why).into()));
     }
 
     fn remark(&mut self, root: &Node, severity: Severity, field: &str, message: String) {
@@ -298,6 +326,9 @@ impl Reader<'_> {
                 self.file.secret_sources.extend(sources);
             }
         }
+        if kind == Kind::Guard && sink.failed() {
+            self.broken_guard(root, "it has errors");
+        }
         self.file.absorb(name, sink);
     }
 }
@@ -310,6 +341,7 @@ fn decode(kind: Kind, object: &Object<'_>) -> Option<(AnyResource, Vec<SecretSou
         Kind::GitRepository => AnyResource::GitRepository(git_repository::decode(object)?.into()),
         Kind::Receiver => AnyResource::Receiver(receiver::decode(object)?.into()),
         Kind::Notifier => AnyResource::Notifier(notifier::decode(object)?.into()),
+        Kind::Guard => AnyResource::Guard(guard::decode(object)?.into()),
         Kind::Namespace => AnyResource::Namespace(secret::decode_namespace(object).into()),
         Kind::Secret => {
             let (secret, sources) = secret::decode(object);

@@ -192,6 +192,7 @@ fn rows(configuration: &Configuration) -> Vec<Row> {
         git_repositories,
         receivers,
         notifiers,
+        guards,
         secrets,
         namespaces,
     } = &*configuration.spec;
@@ -202,6 +203,7 @@ fn rows(configuration: &Configuration) -> Vec<Row> {
     rows.extend(git_repositories.values().map(|r| row(configuration, &**r, r.suspend)));
     rows.extend(receivers.values().map(|r| row(configuration, &**r, r.suspend)));
     rows.extend(notifiers.values().map(|r| row(configuration, &**r, r.suspend)));
+    rows.extend(guards.values().map(|r| Row { namespace: String::new(), ..row(configuration, &**r, false) }));
     rows.extend(secrets.values().map(|r| row(configuration, &**r, false)));
     rows.extend(namespaces.keys().map(|name| Row {
         kind: Kind::Namespace.as_str(),

@@ -1,0 +1,54 @@
+//! Guards: what they need and do not find, and which policies may not be acted on because of them.
+
+use super::{About, Check};
+use crate::guard::{Guard, Trust};
+use crate::resource::ImageRepository;
+
+/// How the keys of public keys end, as cosign names them and Flux finds them.
+const PUBLIC_KEY: &str = ".pub";
+/// The key of a trust root.
+const TRUSTED_ROOT: &str = "trusted_root.json";
+
+impl Check<'_> {
+    /// Nothing unverified is written: until candidates are verified here, what a Guard concerns is not written at all.
+    pub(super) fn guarded(&mut self, about: &About<'_>, repository: &ImageRepository) {
+        let guards = self.spec.guards_of(&repository.image, about.namespace());
+        let names: Vec<String> = guards.map(|guard| format!("Guard/{}", guard.meta.key.name)).collect();
+        if !names.is_empty() {
+            let message = format_args!(
+                "{} is guarded by {}, and Guards are not enforced by this version: it is not written",
+                repository.image,
+                names.join(", ")
+            );
+            self.blocking(about, "spec.imageRepositoryRef", message);
+        }
+    }
+
+    /// Whatever a Guard lacks fails closed where it is used; the reasons are told here.
+    pub(super) fn guard(&mut self, guard: &Guard) {
+        let about = About::new(guard);
+        self.unsupported(&about);
+        let rules = match &guard.rules {
+            Ok(rules) => rules,
+            Err(why) => {
+                let message = format_args!("cannot be loaded ({why}): what it concerns is not written");
+                return self.blocking(&about, "spec", message);
+            }
+        };
+        for (name, authority) in &rules.authorities {
+            let field = format!("spec.authorities.{name}");
+            if let Trust::KeySecret(key) = &authority.trust
+                && let Some(secret) = self.secret_at(&about, &field, key)
+                && !secret.values.keys().any(|key| key.ends_with(PUBLIC_KEY))
+            {
+                let message = format_args!("Secret/{} has no key that ends in `.pub`", secret.meta.key);
+                self.blocking(&about, &field, message);
+            }
+            if let Some(key) = &authority.trust_root
+                && let Some(secret) = self.secret_at(&about, &field, key)
+            {
+                self.text(&about, &field, secret, TRUSTED_ROOT);
+            }
+        }
+    }
+}
