@@ -14,6 +14,7 @@ mod run;
 mod select;
 mod table;
 mod tasks;
+mod verify_bundle;
 
 use std::process::ExitCode;
 
