@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use windlass_model::{ImageName, Tag};
+use windlass_model::{Digest, ImageName, Tag};
 
 use crate::manifest::Reference;
 
@@ -121,6 +121,8 @@ pub(crate) enum Asked {
     Tags,
     Digest(Tag),
     Manifest(Reference),
+    Referrers(Digest),
+    Blob(Digest),
 }
 
 impl fmt::Display for Asked {
@@ -129,6 +131,8 @@ impl fmt::Display for Asked {
             Asked::Tags => f.write_str("listing tags"),
             Asked::Digest(tag) => write!(f, "resolving tag `{tag}`"),
             Asked::Manifest(reference) => write!(f, "reading manifest `{reference}`"),
+            Asked::Referrers(digest) => write!(f, "listing what refers to `{digest}`"),
+            Asked::Blob(digest) => write!(f, "reading blob `{digest}`"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A thin client of the OCI distribution API: the tags of a repository, the digest of a tag, a manifest.
+//! A thin client of the OCI distribution API: the tags of a repository, the digest of a tag, a manifest, what refers
+//! to it, a blob.
 //!
 //! This crate owns everything that is said to a registry: authentication and its tokens, pagination, the request
 //! budget per registry, size and time limits, and the rules by which a URL that a registry supplies may be
@@ -34,6 +35,7 @@ mod link;
 mod manifest;
 mod metrics;
 mod pool;
+mod referrers;
 mod repository;
 mod retry_after;
 mod tags;
@@ -47,6 +49,7 @@ pub use error::{ErrorKind, RegistryError, Retry};
 pub use manifest::{Manifest, Reference};
 pub use metrics::Metrics;
 pub use pool::{Pool, PoolConfig, RepositoryConfig};
+pub use referrers::Referrer;
 pub use repository::Repository;
 pub use tags::{TagLimits, TagList};
 pub use transport::{ClientIdentity, ConfigError, ProxyConfig};

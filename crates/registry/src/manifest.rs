@@ -126,7 +126,7 @@ fn sha256(bytes: &[u8]) -> Digest {
 }
 
 /// The digest of `bytes` by the algorithm of `like`.
-fn digest_like(like: &Digest, bytes: &[u8]) -> Digest {
+pub(crate) fn digest_like(like: &Digest, bytes: &[u8]) -> Digest {
     if like.as_str().starts_with("sha512:") {
         let hex = hex::encode(Sha512::digest(bytes));
         return Digest::parse(&format!("sha512:{hex}")).expect("128 hex digits are a digest");

@@ -1,10 +1,11 @@
-//! The three questions that are asked of a repository, and the path of one request: authorise, send, follow.
+//! The questions that are asked of a repository, and the path of one request: authorise, send, follow.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::error::Elapsed;
@@ -19,6 +20,7 @@ use crate::error::{Asked, Cause, RegistryError, Said};
 use crate::link;
 use crate::manifest::{self, Manifest, Reference};
 use crate::pool::RepositoryConfig;
+use crate::referrers::{self, Referrer};
 use crate::tags::{Gathering, TagLimits, TagList};
 use crate::transport::Fingerprint;
 
@@ -26,6 +28,10 @@ use crate::transport::Fingerprint;
 const MAX_REDIRECTS: usize = 5;
 /// Some registries label tag lists as plain text, so nothing narrower is asked for.
 const ACCEPT_TAGS: &str = "application/json, */*;q=0.5";
+/// Distribution-spec 1.1, "Listing Referrers".
+const ACCEPT_REFERRERS: &str = "application/vnd.oci.image.index.v1+json";
+/// A blob has no type of its own.
+const ACCEPT_BLOB: &str = "*/*";
 
 /// A repository of one registry. Cheap to clone, and cheap to make anew: what is worth keeping is in the pool.
 #[derive(Clone)]
@@ -82,6 +88,19 @@ impl Repository {
         let reference = reference.into();
         let answer = timeout(self.inner.timeout, self.inner.manifest(&reference)).await;
         self.judge(Asked::Manifest(reference), answer)
+    }
+
+    /// What refers to a manifest: all pages of the referrers API and the index under the fallback tag,
+    /// or an error. At most 256 entries.
+    pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, RegistryError> {
+        let answer = timeout(self.inner.timeout, self.inner.referrers(subject)).await;
+        self.judge(Asked::Referrers(subject.clone()), answer)
+    }
+
+    /// A blob of at most `max_bytes`, whose content was checked against its digest. `None` if there is no such blob.
+    pub async fn blob(&self, digest: &Digest, max_bytes: usize) -> Result<Option<Bytes>, RegistryError> {
+        let answer = timeout(self.inner.timeout, self.inner.blob(digest, max_bytes)).await;
+        self.judge(Asked::Blob(digest.clone()), answer)
     }
 
     /// What an operation came to.
@@ -150,6 +169,50 @@ impl Inner {
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refusal(&fetched)),
         }
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Cause> {
+        let mut found = Vec::new();
+        let mut url = self.url(&format!("referrers/{subject}")).await?;
+        for page in 0..referrers::MAX_PAGES {
+            let fetched = self.fetch(Method::GET, url, ACCEPT_REFERRERS, referrers::MAX_BYTES).await?;
+            match fetched.answer.status {
+                StatusCode::OK => referrers::gather(&mut found, &fetched.answer.body)?,
+                // A later page that is gone is no answer to the whole question.
+                StatusCode::NOT_FOUND if page == 0 => return self.fallback(subject, found).await,
+                _ => return Err(self.refusal(&fetched)),
+            }
+            let Some(target) = link::next(&fetched.answer.headers) else {
+                return self.fallback(subject, found).await;
+            };
+            url = destination::next_page(&fetched.url, &target)
+                .map_err(|why| Cause::Refused(format!("the registry's referrers go on, but {why}")))?;
+        }
+        Err(Cause::TooLarge(format!("the list of referrers has more than {} pages", referrers::MAX_PAGES)))
+    }
+
+    /// Adds what clients recorded under the tag when the registry had no such API, which may be now.
+    async fn fallback(&self, subject: &Digest, mut found: Vec<Referrer>) -> Result<Vec<Referrer>, Cause> {
+        let tag = Reference::Tag(referrers::fallback(subject));
+        if let Some(index) = self.manifest(&tag).await? {
+            referrers::gather(&mut found, &index.bytes)?;
+        }
+        Ok(found)
+    }
+
+    async fn blob(&self, digest: &Digest, max_bytes: usize) -> Result<Option<Bytes>, Cause> {
+        let url = self.url(&format!("blobs/{digest}")).await?;
+        let fetched = self.fetch(Method::GET, url, ACCEPT_BLOB, max_bytes).await?;
+        match fetched.answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.refusal(&fetched)),
+        }
+        let found = manifest::digest_like(digest, &fetched.answer.body);
+        if found != *digest {
+            return Err(Cause::Invalid(format!("the registry sent other content, whose digest is {found}")));
+        }
+        Ok(Some(fetched.answer.body))
     }
 
     async fn url(&self, what: &str) -> Result<Url, Cause> {

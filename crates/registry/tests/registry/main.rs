@@ -7,6 +7,7 @@ mod budget;
 mod digests;
 mod limits;
 mod paging;
+mod referrers;
 mod server;
 mod tls;
 
