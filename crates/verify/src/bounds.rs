@@ -17,3 +17,9 @@ pub(crate) const CERTIFICATES: usize = 16;
 pub(crate) const ROOT_BYTES: usize = 1 << 20;
 /// Most public keys in one text.
 pub(crate) const KEYS: usize = 64;
+/// Most pieces of evidence about one image in one repository.
+pub(crate) const EVIDENCE: usize = 64;
+/// Most bytes of them together.
+pub(crate) const EVIDENCE_BYTES: usize = 8 << 20;
+/// Largest configuration of an image, in bytes.
+pub(crate) const CONFIG_BYTES: usize = 4 << 20;

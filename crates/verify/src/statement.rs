@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::bounds;
 
@@ -24,6 +25,8 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Subject {
     digest: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, Value>>,
 }
 
 /// Why a payload is no statement to go by.
@@ -47,8 +50,17 @@ pub enum StatementError {
 impl Statement {
     /// Whether one of its subjects has this SHA-256. Other algorithms name nothing here.
     pub(crate) fn is_about(&self, sha256: [u8; 32]) -> bool {
+        self.subjects(sha256).next().is_some()
+    }
+
+    /// What it states beside the artifact with this SHA-256.
+    pub(crate) fn annotations(&self, sha256: [u8; 32]) -> BTreeMap<String, Value> {
+        self.subjects(sha256).filter_map(|subject| subject.annotations.clone()).flatten().collect()
+    }
+
+    fn subjects(&self, sha256: [u8; 32]) -> impl Iterator<Item = &Subject> {
         let wanted = hex::encode(sha256);
-        self.subject.iter().any(|subject| subject.digest.get("sha256") == Some(&wanted))
+        self.subject.iter().filter(move |subject| subject.digest.get("sha256") == Some(&wanted))
     }
 
     pub(crate) fn read(payload: &[u8]) -> Result<Self, StatementError> {

@@ -11,7 +11,7 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, edit, logs, plan, run, select, verify_bundle};
+use crate::{client, config, edit, logs, plan, run, select, verify, verify_bundle};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -51,6 +51,8 @@ enum Command {
     Select(select::SelectArgs),
     /// Write images into files: marked values, kustomizations, Helm values, any value by path
     Edit(edit::EditArgs),
+    /// Verify an image by Guards, or by a key or identities
+    Verify(Box<verify::VerifyArgs>),
     /// Verify one Sigstore bundle over a file or a digest
     VerifyBundle(verify_bundle::VerifyBundleArgs),
 }
@@ -179,6 +181,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Resume(args) => block_on(resume(args)),
         Command::Select(args) => block_on(select::run(&args)),
         Command::Edit(args) => edit::run(args),
+        Command::Verify(args) => block_on(verify::run(*args)),
         Command::VerifyBundle(args) => verify_bundle::run(&args),
     };
     outcome.unwrap_or_else(|error| {

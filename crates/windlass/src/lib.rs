@@ -5,6 +5,7 @@ mod client;
 mod clock;
 pub mod config;
 mod descriptors;
+mod docker_config;
 mod edit;
 mod endpoint;
 mod instance;
@@ -14,6 +15,7 @@ mod run;
 mod select;
 mod table;
 mod tasks;
+mod verify;
 mod verify_bundle;
 
 use std::process::ExitCode;

@@ -9,8 +9,9 @@ use windlass_policy::exclusion::Exclusions;
 use windlass_policy::selection::Selector;
 
 use super::RuleArgs;
-use super::tags::{TagsSeen, read_text};
+use super::tags::TagsSeen;
 use crate::config::PolicySemantics;
+use crate::docker_config::read_text;
 
 /// Flux's default of `spec.exclusionList`, for tags that come without their ImageRepository.
 const DEFAULT_EXCLUSION: &str = "^.*\\.sig$";

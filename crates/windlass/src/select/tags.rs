@@ -1,21 +1,18 @@
 //! Where the tags of `windlass select` come from: a file, standard input, or a registry. All of it is bounded.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use windlass_model::{ImageName, Tag};
 use windlass_policy::rank::Candidate;
-use windlass_registry::{Credentials, Metrics, Pool, PoolConfig, RepositoryConfig, credentials};
+use windlass_registry::{Credentials, Metrics, Pool, PoolConfig, RepositoryConfig};
 
 use super::TagArgs;
+use crate::docker_config::{self, bounded, read_text};
 
-/// Largest input, in bytes: half a million tags of the greatest length.
-const MAX_INPUT: u64 = 64 << 20;
 /// For the whole tag list, all pages.
 const REGISTRY_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -74,24 +71,10 @@ pub(super) async fn read(args: &TagArgs) -> anyhow::Result<TagsSeen> {
     }
 }
 
-/// Reads a text file that an argument names.
-pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
-    bounded(file, &shown)
-}
-
-fn bounded(from: impl Read, what: &str) -> anyhow::Result<String> {
-    let mut bytes = Vec::new();
-    from.take(MAX_INPUT + 1).read_to_end(&mut bytes).with_context(|| format!("{what} cannot be read"))?;
-    ensure!(bytes.len() as u64 <= MAX_INPUT, "{what} is larger than {} MiB", MAX_INPUT >> 20);
-    String::from_utf8(bytes).ok().with_context(|| format!("{what} is not UTF-8 text"))
-}
-
 async fn from_registry(image: &str, args: &TagArgs) -> anyhow::Result<TagsSeen> {
     let image = ImageName::parse(image)?;
     let credentials = match &args.docker_config {
-        Some(path) => docker_credentials(path, &image).with_context(|| path.display().to_string())?,
+        Some(path) => docker_config::credentials(path, &image)?,
         None => Credentials::Anonymous,
     };
     let config = RepositoryConfig {
@@ -102,11 +85,4 @@ async fn from_registry(image: &str, args: &TagArgs) -> anyhow::Result<TagsSeen> 
     let pool = Pool::new(PoolConfig::default(), Metrics::register(&mut Registry::default()));
     let listed = pool.repository(config)?.tags().await?;
     Ok(TagsSeen(listed.tags.into_iter().map(|tag| (tag, None)).collect()))
-}
-
-fn docker_credentials(path: &Path, image: &ImageName) -> anyhow::Result<Credentials> {
-    let json = read_text(path)?;
-    credentials::from_docker_config(json.as_bytes(), image)?.with_context(|| {
-        format!("has no user name and password for {} (credential helpers are never run)", image.registry())
-    })
 }

@@ -1,0 +1,229 @@
+//! An authority of a Guard, made ready: its keys or identities, its trust root, what its signatures must have. Owns the
+//! judgement of one piece of evidence by one authority.
+
+use std::collections::BTreeMap;
+
+use windlass_model::guard::{self, Trust};
+use windlass_model::{ImageName, ObjectKey, Spec};
+
+use crate::evidence::{Evidence, Form, Wanted};
+use crate::identity::Identities;
+use crate::key::Key;
+use crate::legacy::{self, Layer};
+use crate::root::TrustRoot;
+use crate::sigstore::{Artifact, Demands, Refused, Signed, Signer, Trusted, verify_bundle};
+use crate::statement::Statement;
+
+/// `predicateType` of a signature in a bundle (cosign, from 3.0). Every other statement is an attestation, and never
+/// counts as a signature.
+const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+/// How the keys of public keys end in a Secret, as cosign names them and Flux finds them.
+const PUBLIC_KEY: &str = ".pub";
+/// The key of a trust root in a Secret, as Flux names it.
+const TRUSTED_ROOT: &str = "trusted_root.json";
+
+/// Whom to believe.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    trust: Believed,
+    root: TrustRoot,
+    demands: Demands,
+    annotations: BTreeMap<String, String>,
+    formats: guard::Formats,
+    /// Where its signatures lie, if not beside the image.
+    source: Option<ImageName>,
+}
+
+#[derive(Debug)]
+enum Believed {
+    Keys(Vec<Key>),
+    Keyless(Identities),
+}
+
+/// What evidence shows by an authority.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    pub(crate) signer: Signer,
+    pub(crate) claim: Claim,
+}
+
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// The image is signed.
+    Signature,
+    /// Something is stated of the image.
+    Attestation(Statement),
+}
+
+impl Authority {
+    /// Reads keys and roots.
+    ///
+    /// # Errors
+    /// A sentence that names the Secret and the key that is missing or malformed.
+    pub(crate) fn new(authority: &guard::Authority, spec: &Spec) -> Result<Self, String> {
+        let trust = match &authority.trust {
+            Trust::Keys(pem) => Believed::Keys(Key::from_pem(pem).map_err(|error| error.to_string())?),
+            Trust::KeySecret(key) => Believed::Keys(secret_keys(key, spec)?),
+            Trust::Keyless(identities) => {
+                Believed::Keyless(Identities::new(identities).map_err(|error| error.to_string())?)
+            }
+        };
+        let root = match &authority.trust_root {
+            Some(key) => secret_root(key, spec)?,
+            None => TrustRoot::public_good().map_err(|error| error.to_string())?,
+        };
+        let demands = Demands { tlog: authority.tlog, sct: authority.sct, timestamps: authority.timestamps };
+        Ok(Self {
+            trust,
+            root,
+            demands,
+            annotations: authority.annotations.clone(),
+            formats: authority.formats,
+            source: authority.source.clone(),
+        })
+    }
+
+    /// Where its evidence about an image lies.
+    pub(crate) fn source<'a>(&'a self, image: &'a ImageName) -> &'a ImageName {
+        self.source.as_ref().unwrap_or(image)
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { legacy: self.formats.legacy, bundle: self.formats.bundle, platforms: false }
+    }
+
+    pub(crate) fn root(&self) -> &TrustRoot {
+        &self.root
+    }
+
+    /// Everything that a verdict of this authority depends on, for a cache's key.
+    pub(crate) fn identify(&self, into: &mut impl FnMut(&str)) {
+        into(self.root.sha256());
+        match &self.trust {
+            Believed::Keys(keys) => keys.iter().for_each(|key| into(key.fingerprint())),
+            Believed::Keyless(_) => {}
+        }
+    }
+
+    /// Whether this kind of evidence is looked at.
+    pub(crate) fn reads(&self, evidence: &Evidence) -> bool {
+        if evidence.form.is_legacy() { self.formats.legacy } else { self.formats.bundle }
+    }
+
+    /// What a piece of evidence shows of the image with this digest.
+    pub(crate) fn prove(&self, evidence: &Evidence, image: &Sha256) -> Result<Proven, Unproven> {
+        match &self.trust {
+            Believed::Keyless(identities) => self.prove_by(evidence, image, Trusted::Keyless(identities)),
+            Believed::Keys(keys) => {
+                let mut why = None;
+                for key in keys {
+                    match self.prove_by(evidence, image, Trusted::Key(key)) {
+                        Ok(proven) => return Ok(proven),
+                        Err(unproven) => why = why.or(Some(unproven)),
+                    }
+                }
+                Err(match why {
+                    Some(why) if keys.len() == 1 => why,
+                    Some(why) => Unproven::NoKey { keys: keys.len(), first: Box::new(why) },
+                    None => Unproven::NoKey { keys: 0, first: Box::new(Unproven::Plain) },
+                })
+            }
+        }
+    }
+
+    fn prove_by(
+        &self,
+        evidence: &Evidence,
+        image: &Sha256,
+        trusted: Trusted<'_>,
+    ) -> Result<Proven, Unproven> {
+        let about = Artifact::Sha256(image.bytes);
+        let verify = |bundle: &[u8], artifact| -> Result<Signed, Unproven> {
+            Ok(verify_bundle(bundle, artifact, trusted, self.demands, &self.root)?)
+        };
+        match &evidence.form {
+            Form::Bundle => self.claim(verify(&evidence.bytes, about)?, image),
+            Form::Attestation(annotations) => {
+                let bundle = legacy::to_bundle(Layer::Attestation, &evidence.bytes, annotations)?;
+                self.claim(verify(&bundle, about)?, image)
+            }
+            Form::Signature(annotations) => {
+                let bundle = legacy::to_bundle(Layer::Signature, &evidence.bytes, annotations)?;
+                let signed = verify(&bundle, Artifact::Bytes(&evidence.bytes))?;
+                // Only now are the bytes worth reading.
+                let stated = legacy::read_payload(&evidence.bytes, &image.digest)?;
+                self.states(&stated)?;
+                Ok(Proven { signer: signed.signer, claim: Claim::Signature })
+            }
+        }
+    }
+
+    /// What a verified statement claims.
+    fn claim(&self, signed: Signed, image: &Sha256) -> Result<Proven, Unproven> {
+        let Signed { signer, statement } = signed;
+        let statement = statement.ok_or(Unproven::Plain)?;
+        if statement.predicate_type != SIGN {
+            return Ok(Proven { signer, claim: Claim::Attestation(statement) });
+        }
+        self.states(&legacy::annotations(statement.annotations(image.bytes)))?;
+        Ok(Proven { signer, claim: Claim::Signature })
+    }
+
+    /// Whether a signature states what it must.
+    fn states(&self, stated: &BTreeMap<String, String>) -> Result<(), Unproven> {
+        match self.annotations.iter().find(|(key, wanted)| stated.get(*key) != Some(wanted)) {
+            Some((key, wanted)) => Err(Unproven::Annotation { key: key.clone(), wanted: wanted.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An image's digest as the text and as the bytes that it stands for.
+#[derive(Debug)]
+pub(crate) struct Sha256 {
+    digest: String,
+    bytes: [u8; 32],
+}
+
+impl Sha256 {
+    /// `None` for other algorithms, which no signature is about.
+    pub(crate) fn of(digest: &windlass_model::Digest) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digest.as_str().strip_prefix("sha256:")?, &mut bytes).ok()?;
+        Some(Self { digest: digest.as_str().to_owned(), bytes })
+    }
+}
+
+/// Why a piece of evidence shows nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unproven {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Legacy(#[from] legacy::LegacyError),
+    /// Bytes that happen to be a manifest were signed, by somebody who need not have meant an image.
+    #[error("it signs bytes, not an image")]
+    Plain,
+    #[error("the signature does not state {key}={wanted}")]
+    Annotation { key: String, wanted: String },
+    #[error("none of the {keys} keys made it; by the first: {first}")]
+    NoKey { keys: usize, first: Box<Unproven> },
+}
+
+fn secret_keys(key: &ObjectKey, spec: &Spec) -> Result<Vec<Key>, String> {
+    let secret = spec.secrets.get(key).ok_or_else(|| format!("Secret/{key} does not exist"))?;
+    let mut keys = Vec::new();
+    for name in secret.values.keys().filter(|name| name.ends_with(PUBLIC_KEY)) {
+        let complain = |why: String| format!("Secret/{key}, `{name}`: {why}");
+        let text = secret.text(name).ok_or_else(|| complain("is not text".to_owned()))?;
+        keys.extend(Key::from_pem(text).map_err(|error| complain(error.to_string()))?);
+    }
+    if keys.is_empty() { Err(format!("Secret/{key} has no key that ends in `.pub`")) } else { Ok(keys) }
+}
+
+fn secret_root(key: &ObjectKey, spec: &Spec) -> Result<TrustRoot, String> {
+    let secret = spec.secrets.get(key).ok_or_else(|| format!("Secret/{key} does not exist"))?;
+    let json =
+        secret.text(TRUSTED_ROOT).ok_or_else(|| format!("Secret/{key} has no key `{TRUSTED_ROOT}`"))?;
+    TrustRoot::from_json(json).map_err(|error| format!("Secret/{key}: {error}"))
+}

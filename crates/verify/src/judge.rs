@@ -1,0 +1,425 @@
+//! A Guard, made ready to judge: its authorities with their keys and trust roots. Owns the rules by which evidence is
+//! enough. It is pure: what the registry holds, the ledger's times and the clock come from whoever asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256 as Hasher};
+use windlass_model::guard::{AttestationRule, Denial, Denied, Guard, GuardRules, Pin, Quorum};
+use windlass_model::{Digest, ImageName, Spec, Tag};
+
+use crate::authority::{Authority, Claim, Proven, Sha256};
+use crate::evidence::{Found, Wanted};
+use crate::platform;
+use crate::sigstore::Signer;
+use crate::verdict::{GuardVerdict, Outcome, Proof};
+
+/// Most reasons of one Guard. An image may have many signatures of strangers.
+const MAX_REASONS: usize = 16;
+/// Longest reason, in characters: certificates and registries have their say in it.
+const MAX_REASON: usize = 400;
+
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Where the image is.
+    pub image: &'a ImageName,
+    /// The digest that will be written.
+    pub digest: &'a Digest,
+    /// The tag that led to it, if one did.
+    pub tag: Option<&'a Tag>,
+    /// When this digest was first seen, as far as the ledger knows.
+    pub first_seen: Option<Timestamp>,
+}
+
+/// One Guard.
+#[derive(Debug)]
+pub struct Judge {
+    name: String,
+    rules: Result<Rules, String>,
+    fingerprint: String,
+}
+
+#[derive(Debug)]
+struct Rules {
+    stated: GuardRules,
+    authorities: BTreeMap<String, Result<Authority, String>>,
+}
+
+impl Judge {
+    /// Makes a Guard ready. What is wrong with it, or with a Secret that it names, makes its verdicts *unknown*;
+    /// [`problems`](Self::problems) tells.
+    pub fn new(guard: &Guard, spec: &Spec) -> Self {
+        let unsupported = guard.meta.not_supported().map_or(Ok(()), Err);
+        let rules = unsupported.and_then(|()| guard.rules.clone()).map(|stated| {
+            let ready = |(name, authority): (&String, &_)| (name.clone(), Authority::new(authority, spec));
+            let authorities = stated.authorities.iter().map(ready).collect();
+            Rules { stated, authorities }
+        });
+        let fingerprint = fingerprint(&guard.meta.key.name, &rules);
+        Self { name: guard.meta.key.name.clone(), rules, fingerprint }
+    }
+
+    /// The Guard's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Changes with everything that a verdict depends on beside the image: rules, keys, trust roots.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Whether the verified digest is written. Where the Guard is broken nothing is.
+    pub fn pin(&self) -> Pin {
+        self.rules.as_ref().map_or(Pin::Required, |rules| rules.stated.pin)
+    }
+
+    /// Whether it asks when an image was first seen.
+    pub fn asks_for_age(&self) -> bool {
+        self.rules.as_ref().is_ok_and(|rules| rules.stated.min_age.is_some())
+    }
+
+    /// What keeps this Guard from allowing anything: field and cause.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        match &self.rules {
+            Err(why) => vec![("spec".to_owned(), why.clone())],
+            Ok(rules) => {
+                let broken = |(name, ready): (&String, &Result<_, String>)| {
+                    Some((format!("spec.authorities.{name}"), ready.as_ref().err()?.clone()))
+                };
+                rules.authorities.iter().filter_map(broken).collect()
+            }
+        }
+    }
+
+    /// Where evidence about an image is wanted, and in which forms. Only authorities that a rule names count.
+    pub fn sources(&self, image: &ImageName) -> BTreeMap<ImageName, Wanted> {
+        let mut sources: BTreeMap<ImageName, Wanted> = BTreeMap::new();
+        let Ok(rules) = &self.rules else { return sources };
+        for authority in rules.named().filter_map(|name| rules.authorities.get(name)?.as_ref().ok()) {
+            let wanted = sources.entry(authority.source(image).clone()).or_default();
+            *wanted = wanted.or(authority.wanted());
+        }
+        if !rules.stated.platforms.is_empty() {
+            sources.entry(image.clone()).or_default().platforms = true;
+        }
+        sources
+    }
+
+    /// What the sources show of an image: signatures, attestations, platforms. It does not depend on the tag, nor on
+    /// the image's age.
+    pub fn assess(
+        &self,
+        image: &ImageName,
+        digest: &Digest,
+        found: &BTreeMap<ImageName, Found>,
+    ) -> Assessment {
+        let mut sheet = Assessment::default();
+        match &self.rules {
+            Err(why) => sheet.unknown(format!("the Guard cannot be loaded: {why}")),
+            Ok(rules) => rules.assess(image, digest, found, &mut sheet),
+        }
+        sheet
+    }
+
+    /// The verdict: an assessment of the image's digest, with what the Guard says of its tag and age.
+    pub fn judge(&self, subject: Subject<'_>, mut assessment: Assessment, now: Timestamp) -> GuardVerdict {
+        if let Ok(rules) = &self.rules {
+            for why in rules.stated.deny.iter().filter_map(|denial| denies(denial, subject)) {
+                assessment.deny(why);
+            }
+            rules.age(subject, now, &mut assessment);
+        }
+        assessment.sum_up(&self.name)
+    }
+}
+
+/// What evidence came to by one Guard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assessment {
+    denied: Vec<String>,
+    unknown: Vec<String>,
+    proofs: BTreeSet<Proof>,
+    again: Option<Timestamp>,
+}
+
+impl Assessment {
+    /// Nothing is known.
+    pub(crate) fn nothing(why: &str) -> Self {
+        Self { unknown: vec![why.to_owned()], ..Self::default() }
+    }
+
+    /// Whether it is allowed, as far as evidence goes.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (self.denied.is_empty(), self.unknown.is_empty()) {
+            (false, _) => Outcome::Denied,
+            (true, false) => Outcome::Unknown,
+            (true, true) => Outcome::Allowed,
+        }
+    }
+
+    fn deny(&mut self, why: impl Into<String>) {
+        self.denied.push(why.into());
+    }
+
+    fn unknown(&mut self, why: impl Into<String>) {
+        self.unknown.push(why.into());
+    }
+
+    /// A requirement that is not met: denied, unless something was not read that might meet it.
+    fn unmet(&mut self, what: String, opinions: &[&Opinion]) {
+        let mut refused: Vec<String> = opinions.iter().flat_map(|opinion| opinion.refused()).collect();
+        let unread: Vec<String> = opinions.iter().flat_map(|opinion| opinion.unread()).collect();
+        if unread.is_empty() {
+            self.denied.push(what);
+            self.denied.append(&mut refused);
+        } else {
+            self.unknown.push(format!("{what} so far"));
+            self.unknown.extend(unread);
+            self.unknown.append(&mut refused);
+        }
+    }
+
+    fn sum_up(self, guard: &str) -> GuardVerdict {
+        let outcome = self.outcome();
+        let Self { denied, unknown, proofs, again } = self;
+        let mut reasons: Vec<String> = denied.into_iter().chain(unknown).map(|why| clean(&why)).collect();
+        let mut seen = BTreeSet::new();
+        reasons.retain(|reason| seen.insert(reason.clone()));
+        if reasons.len() > MAX_REASONS {
+            let more = reasons.len() - MAX_REASONS;
+            reasons.truncate(MAX_REASONS);
+            reasons.push(format!("and {more} more"));
+        }
+        let evidence = proofs.into_iter().collect();
+        GuardVerdict { guard: guard.to_owned(), outcome, reasons, evidence, again }
+    }
+}
+
+impl Rules {
+    /// The authorities that a rule names.
+    fn named(&self) -> impl Iterator<Item = &String> {
+        let signatures = self.stated.signatures.iter().flat_map(|quorum| match quorum {
+            Quorum::AllOf(names) | Quorum::AnyOf { authorities: names, .. } => names,
+        });
+        signatures.chain(self.stated.attestations.iter().flat_map(|rule| &rule.authorities))
+    }
+
+    fn assess(
+        &self,
+        image: &ImageName,
+        digest: &Digest,
+        found: &BTreeMap<ImageName, Found>,
+        sheet: &mut Assessment,
+    ) {
+        self.platforms(found.get(image), sheet);
+        let names: BTreeSet<&String> = self.named().collect();
+        if names.is_empty() {
+            return;
+        }
+        let Some(sha256) = Sha256::of(digest) else {
+            return sheet.deny("its digest is not a SHA-256, which signatures are made for");
+        };
+        let opinion = |name: &'_ String| match self.authorities.get(name) {
+            Some(Ok(authority)) => Opinion::of(name, authority, found.get(authority.source(image)), &sha256),
+            Some(Err(why)) => Opinion::none(name, why.clone()),
+            None => Opinion::none(name, "there is no such authority".to_owned()),
+        };
+        let opinions: BTreeMap<String, Opinion> =
+            names.into_iter().map(|name| (name.clone(), opinion(name))).collect();
+        if let Some(quorum) = &self.stated.signatures {
+            signatures(quorum, &opinions, sheet);
+        }
+        for rule in &self.stated.attestations {
+            attestation(rule, &opinions, sheet);
+        }
+    }
+
+    fn age(&self, subject: Subject<'_>, now: Timestamp, sheet: &mut Assessment) {
+        let Some(wanted) = self.stated.min_age else { return };
+        let Some(seen) = subject.first_seen else {
+            return sheet.unknown("when it was first seen is not known, and `minAge` asks for it");
+        };
+        let old_enough =
+            jiff::SignedDuration::try_from(wanted).ok().and_then(|age| seen.checked_add(age).ok());
+        match old_enough {
+            Some(at) if at <= now => {}
+            Some(at) => {
+                sheet.deny(format!("it was first seen at {seen}, and is old enough at {at}"));
+                sheet.again = Some(at);
+            }
+            None => sheet.deny("`minAge` lies beyond all times"),
+        }
+    }
+
+    fn platforms(&self, found: Option<&Found>, sheet: &mut Assessment) {
+        if self.stated.platforms.is_empty() {
+            return;
+        }
+        let Some(there) = found.and_then(|found| found.platforms.as_ref()) else {
+            sheet.unknown("the registry did not say for which platforms it is");
+            return sheet.unknown.extend(found.iter().flat_map(|found| found.unread.clone()));
+        };
+        for wanted in self.stated.platforms.iter().filter(|wanted| !platform::covers(there, wanted)) {
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            sheet.deny(format!("it is not for {wanted}; it is for {there}"));
+        }
+    }
+}
+
+fn denies(denial: &Denial, subject: Subject<'_>) -> Option<String> {
+    let is_meant = match &denial.what {
+        Denied::Tag(tag) => subject.tag.is_some_and(|there| there.as_str() == tag),
+        Denied::Digest(digest) => subject.digest == digest,
+    };
+    is_meant.then(|| format!("it is denied: {}", denial.reason))
+}
+
+/// What an authority makes of the evidence.
+struct Opinion {
+    name: String,
+    proven: Vec<(Proven, Proof)>,
+    refused: Vec<String>,
+    unread: Vec<String>,
+}
+
+impl Opinion {
+    /// It could not be asked.
+    fn none(name: &str, why: String) -> Self {
+        Self { name: name.to_owned(), proven: Vec::new(), refused: Vec::new(), unread: vec![why] }
+    }
+
+    fn of(name: &str, authority: &Authority, found: Option<&Found>, image: &Sha256) -> Self {
+        let Some(found) = found else {
+            return Self::none(name, "its evidence was not looked for".to_owned());
+        };
+        let mut opinion = Self {
+            name: name.to_owned(),
+            proven: Vec::new(),
+            refused: found.unusable.clone(),
+            unread: found.unread.clone(),
+        };
+        for evidence in found.evidence.iter().filter(|evidence| authority.reads(evidence)) {
+            match authority.prove(evidence, image) {
+                Ok(proven) => {
+                    let predicate_type = match &proven.claim {
+                        Claim::Signature => None,
+                        Claim::Attestation(statement) => Some(statement.predicate_type.clone()),
+                    };
+                    let proof = Proof {
+                        authority: name.to_owned(),
+                        signer: proven.signer.to_string(),
+                        predicate_type,
+                        digest: evidence.digest.clone(),
+                        place: evidence.place.clone(),
+                        trust_root: authority.root().sha256().to_owned(),
+                    };
+                    opinion.proven.push((proven, proof));
+                }
+                Err(why) => opinion.refused.push(format!("{}: {why}", evidence.place)),
+            }
+        }
+        opinion
+    }
+
+    fn signatures(&self) -> impl Iterator<Item = &(Proven, Proof)> {
+        self.proven.iter().filter(|(proven, _)| matches!(proven.claim, Claim::Signature))
+    }
+
+    fn refused(&self) -> impl Iterator<Item = String> {
+        self.refused.iter().map(|why| format!("`{}`: {why}", self.name))
+    }
+
+    fn unread(&self) -> impl Iterator<Item = String> {
+        self.unread.iter().map(|why| format!("`{}`: {why}", self.name))
+    }
+}
+
+/// `require.signatures`: signers are counted, not signatures (GHSA-9vcr-p3rj-q5q6).
+fn signatures(quorum: &Quorum, opinions: &BTreeMap<String, Opinion>, sheet: &mut Assessment) {
+    match quorum {
+        Quorum::AllOf(names) => {
+            for opinion in names.iter().filter_map(|name| opinions.get(name)) {
+                if opinion.signatures().next().is_none() {
+                    sheet.unmet(format!("there is no signature by `{}`", opinion.name), &[opinion]);
+                }
+                sheet.proofs.extend(opinion.signatures().map(|(_, proof)| proof.clone()));
+            }
+        }
+        Quorum::AnyOf { authorities, minimum } => {
+            let asked: Vec<_> = authorities.iter().filter_map(|name| opinions.get(name)).collect();
+            let signatures = || asked.iter().flat_map(|opinion| opinion.signatures());
+            let signers: BTreeSet<&Signer> = signatures().map(|(proven, _)| &proven.signer).collect();
+            if signers.len() < *minimum {
+                let names = names(authorities);
+                let what = match (*minimum, signers.len()) {
+                    (1, _) => format!("there is no signature by {names}"),
+                    (_, have) => format!("{have} of {minimum} signers needed among {names} signed it"),
+                };
+                sheet.unmet(what, &asked);
+            }
+            sheet.proofs.extend(signatures().map(|(_, proof)| proof.clone()));
+        }
+    }
+}
+
+/// `require.attestations[]`: one of this type by one of these.
+fn attestation(rule: &AttestationRule, opinions: &BTreeMap<String, Opinion>, sheet: &mut Assessment) {
+    let asked: Vec<_> = rule.authorities.iter().filter_map(|name| opinions.get(name)).collect();
+    let mut met = false;
+    for (proven, proof) in asked.iter().flat_map(|opinion| &opinion.proven) {
+        if let Claim::Attestation(statement) = &proven.claim
+            && statement.predicate_type == rule.predicate_type
+        {
+            met = true;
+            sheet.proofs.insert(proof.clone());
+        }
+    }
+    if !met {
+        let names = names(&rule.authorities);
+        sheet.unmet(format!("there is no attestation {} by {names}", rule.predicate_type), &asked);
+    }
+}
+
+fn names(authorities: &[String]) -> String {
+    let quoted: Vec<String> = authorities.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// One line of bounded length without control characters.
+fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    let mut cleaned: String = text.chars().take(MAX_REASON).map(visible).collect();
+    if text.chars().nth(MAX_REASON).is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+fn fingerprint(name: &str, rules: &Result<Rules, String>) -> String {
+    let mut hasher = Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text);
+    };
+    add(name);
+    match rules {
+        Err(why) => add(why),
+        Ok(rules) => {
+            // Everything that is stated; what Secrets hold is added below.
+            add(&format!("{:?}", rules.stated));
+            for (name, authority) in &rules.authorities {
+                add(name);
+                match authority {
+                    Ok(authority) => authority.identify(&mut add),
+                    Err(why) => add(why),
+                }
+            }
+        }
+    }
+    hex::encode(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests;

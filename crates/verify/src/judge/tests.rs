@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::KeyPair;
+use windlass_model::ObjectKey;
+use windlass_model::guard::{self, Formats, Scope, Trust};
+use windlass_model::resource::{Meta, Origin};
+
+use super::*;
+use crate::evidence::Evidence;
+use crate::testing::{SIGN, attestation, bundle, digest, holds, image, legacy, pair, payload};
+
+const NOW: i64 = 1_800_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
+
+fn by_key(pem: String) -> guard::Authority {
+    guard::Authority {
+        trust: Trust::Keys(pem),
+        source: None,
+        formats: Formats::default(),
+        tlog: false,
+        sct: true,
+        timestamps: false,
+        annotations: BTreeMap::new(),
+        trust_root: None,
+    }
+}
+
+fn any_of(names: &[&str], minimum: usize) -> Option<Quorum> {
+    Some(Quorum::AnyOf { authorities: names.iter().map(|name| (*name).to_owned()).collect(), minimum })
+}
+
+/// Rules with an authority for each pair, named `a`, `b`, ….
+fn rules(pairs: &[&KeyPair]) -> GuardRules {
+    let names = ('a'..).map(String::from);
+    let authorities = names.zip(pairs).map(|(name, pair)| (name, by_key(pair.public_key_pem())));
+    GuardRules { authorities: authorities.collect(), ..GuardRules::default() }
+}
+
+fn judge(rules: GuardRules) -> Judge {
+    broken_or(Ok(rules))
+}
+
+fn broken_or(rules: Result<GuardRules, String>) -> Judge {
+    let meta = Meta {
+        key: ObjectKey::new("g", "g"),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        origin: Origin { file: Arc::from("guard.yaml"), line: 1 },
+        unsupported: Vec::new(),
+    };
+    Judge::new(&Guard { meta, scope: Scope::default(), rules }, &Spec::default())
+}
+
+fn verdict_of(judge: &Judge, found: &BTreeMap<ImageName, Found>) -> GuardVerdict {
+    let (image, digest, tag) = (image(), digest(1), Tag::parse("1.0.0").unwrap());
+    let subject = Subject { image: &image, digest: &digest, tag: Some(&tag), first_seen: None };
+    judge.judge(subject, judge.assess(&image, &digest, found), now())
+}
+
+fn outcome(rules: GuardRules, evidence: Vec<Evidence>) -> Outcome {
+    verdict_of(&judge(rules), &holds(evidence)).outcome
+}
+
+#[test]
+fn both_formats_are_signatures_of_this_image_by_this_key_alone() {
+    let (ours, theirs) = (pair(), pair());
+    let good = [legacy(&ours, &payload(&digest(1), "null")), bundle(&ours, &digest(1), SIGN, "null")];
+    let bad = [
+        legacy(&theirs, &payload(&digest(1), "null")),
+        legacy(&ours, &payload(&digest(2), "null")),
+        legacy(&ours, &payload(&digest(1), "null").replace("cosign container", "other container")),
+        bundle(&theirs, &digest(1), SIGN, "null"),
+        bundle(&ours, &digest(2), SIGN, "null"),
+        bundle(&ours, &digest(1), "https://slsa.dev/provenance/v1", "null"),
+        attestation(&ours, &digest(1), "https://slsa.dev/provenance/v1"),
+    ];
+    let rules = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    for good in good {
+        let verdict = verdict_of(&judge(rules()), &holds(vec![good.clone()]));
+        assert_eq!(verdict.outcome, Outcome::Allowed, "{verdict:?}");
+        assert_eq!(verdict.evidence[0].digest, good.digest);
+        assert!(verdict.evidence[0].signer.starts_with("the key ") && verdict.reasons.is_empty());
+        // Nothing that lies beside it hides it.
+        let beside = bad.iter().cloned().chain([good]).collect();
+        assert_eq!(outcome(rules(), beside), Outcome::Allowed);
+    }
+    for bad in bad {
+        assert_eq!(outcome(rules(), vec![bad.clone()]), Outcome::Denied, "{bad:?}");
+    }
+    assert_eq!(outcome(rules(), Vec::new()), Outcome::Denied);
+}
+
+#[test]
+fn a_signature_moved_onto_another_payload_is_refused() {
+    let ours = pair();
+    let good = legacy(&ours, &payload(&digest(2), "null"));
+    let mut spliced = legacy(&ours, &payload(&digest(1), "null"));
+    spliced.form = good.form;
+    let rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    assert_eq!(outcome(rules, vec![spliced]), Outcome::Denied);
+}
+
+#[test]
+fn signers_are_counted_not_signatures_nor_authorities() {
+    let (one, two) = (pair(), pair());
+    let quorum = || GuardRules { signatures: any_of(&["a", "b", "c"], 2), ..rules(&[&one, &two, &one]) };
+    let by = |pair: &KeyPair| {
+        vec![legacy(pair, &payload(&digest(1), "null")), bundle(pair, &digest(1), SIGN, "null")]
+    };
+    assert_eq!(outcome(quorum(), by(&one)), Outcome::Denied, "two signatures, two authorities, one key");
+    assert_eq!(outcome(quorum(), [by(&one), by(&two)].concat()), Outcome::Allowed);
+    let all = || GuardRules {
+        signatures: Some(Quorum::AllOf(vec!["a".into(), "b".into()])),
+        ..rules(&[&one, &two])
+    };
+    assert_eq!(outcome(all(), by(&one)), Outcome::Denied);
+    assert_eq!(outcome(all(), [by(&one), by(&two)].concat()), Outcome::Allowed);
+}
+
+#[test]
+fn annotations_must_be_stated_in_either_format() {
+    let ours = pair();
+    let rules = || {
+        let mut rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+        let authority = rules.authorities.get_mut("a").unwrap();
+        authority.annotations = BTreeMap::from([("env".into(), "prod".into()), ("n".into(), "7".into())]);
+        rules
+    };
+    for (stated, expected) in [
+        (r#"{"env":"prod","n":7,"more":true}"#, Outcome::Allowed),
+        (r#"{"env":"prod","n":"7"}"#, Outcome::Allowed),
+        (r#"{"env":"prod"}"#, Outcome::Denied),
+        (r#"{"env":"production","n":7}"#, Outcome::Denied),
+        ("null", Outcome::Denied),
+    ] {
+        assert_eq!(outcome(rules(), vec![legacy(&ours, &payload(&digest(1), stated))]), expected, "{stated}");
+        assert_eq!(outcome(rules(), vec![bundle(&ours, &digest(1), SIGN, stated)]), expected, "{stated}");
+    }
+}
+
+#[test]
+fn an_attestation_of_exactly_this_type_is_needed_and_a_signature_is_none() {
+    const SPDX: &str = "https://spdx.dev/Document";
+    let ours = pair();
+    let rules = || {
+        let rule = AttestationRule { predicate_type: SPDX.to_owned(), authorities: vec!["a".to_owned()] };
+        GuardRules { attestations: vec![rule], ..rules(&[&ours]) }
+    };
+    for good in [attestation(&ours, &digest(1), SPDX), bundle(&ours, &digest(1), SPDX, "null")] {
+        assert_eq!(outcome(rules(), vec![good]), Outcome::Allowed);
+    }
+    for bad in [
+        attestation(&ours, &digest(2), SPDX),
+        attestation(&pair(), &digest(1), SPDX),
+        attestation(&ours, &digest(1), "https://spdx.dev/Document/"),
+        bundle(&ours, &digest(1), SIGN, "null"),
+        legacy(&ours, &payload(&digest(1), "null")),
+    ] {
+        assert_eq!(outcome(rules(), vec![bad]), Outcome::Denied);
+    }
+}
+
+#[test]
+fn what_was_not_read_makes_a_missing_signature_unknown_and_hides_no_good_one() {
+    let ours = pair();
+    let rules = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let unread = |evidence| {
+        let mut found = holds(evidence);
+        found.values_mut().for_each(|found| found.unread.push("the registry answers 503".to_owned()));
+        found
+    };
+    let verdict = verdict_of(&judge(rules()), &unread(Vec::new()));
+    assert_eq!(verdict.outcome, Outcome::Unknown);
+    assert!(verdict.reasons.iter().any(|reason| reason.contains("503")), "{verdict:?}");
+    let signed = unread(vec![bundle(&ours, &digest(1), SIGN, "null")]);
+    assert_eq!(verdict_of(&judge(rules()), &signed).outcome, Outcome::Allowed);
+    assert_eq!(verdict_of(&judge(rules()), &BTreeMap::new()).outcome, Outcome::Unknown, "nobody looked");
+}
+
+#[test]
+fn a_guard_or_a_key_that_cannot_be_loaded_allows_nothing() {
+    let ours = pair();
+    let signed = || holds(vec![bundle(&ours, &digest(1), SIGN, "null")]);
+    assert_eq!(verdict_of(&broken_or(Err("it is broken".into())), &signed()).outcome, Outcome::Unknown);
+    let mut rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    rules.authorities.get_mut("a").unwrap().trust = Trust::KeySecret(ObjectKey::new("s", "keys"));
+    let judge = judge(rules);
+    assert_eq!(verdict_of(&judge, &signed()).outcome, Outcome::Unknown);
+    assert_eq!(
+        judge.problems(),
+        [("spec.authorities.a".to_owned(), "Secret/s/keys does not exist".to_owned())]
+    );
+}
+
+#[test]
+fn tags_and_digests_are_denied_with_their_reason_whatever_is_signed() {
+    let ours = pair();
+    let recalled = "recalled".to_owned();
+    for what in [Denied::Tag("1.0.0".into()), Denied::Digest(digest(1))] {
+        let deny = vec![Denial { what, reason: recalled.clone() }];
+        let rules = GuardRules { signatures: any_of(&["a"], 1), deny, ..rules(&[&ours]) };
+        let verdict = verdict_of(&judge(rules), &holds(vec![bundle(&ours, &digest(1), SIGN, "null")]));
+        assert_eq!(
+            (verdict.outcome, verdict.reasons),
+            (Outcome::Denied, vec!["it is denied: recalled".into()])
+        );
+    }
+}
+
+#[test]
+fn age_counts_from_the_first_sight_and_tells_when_it_is_enough() {
+    let judge = judge(GuardRules { min_age: Some(Duration::from_secs(3600)), ..GuardRules::default() });
+    let (image, digest) = (image(), digest(1));
+    let at = |seconds: i64| {
+        let first_seen = Some(Timestamp::from_second(NOW - seconds).unwrap());
+        let subject = Subject { image: &image, digest: &digest, tag: None, first_seen };
+        judge.judge(subject, Assessment::default(), now())
+    };
+    assert_eq!(at(3600).outcome, Outcome::Allowed);
+    let young = at(3599);
+    assert_eq!(
+        (young.outcome, young.again),
+        (Outcome::Denied, Some(Timestamp::from_second(NOW + 1).unwrap()))
+    );
+    let subject = Subject { image: &image, digest: &digest, tag: None, first_seen: None };
+    assert_eq!(judge.judge(subject, Assessment::default(), now()).outcome, Outcome::Unknown);
+}
+
+#[test]
+fn platforms_are_all_needed_and_unknown_while_nobody_says() {
+    let judge = judge(GuardRules {
+        platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
+        ..GuardRules::default()
+    });
+    let there = |platforms: Option<&[&str]>| {
+        let platforms = platforms.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        BTreeMap::from([(image(), Found { platforms, ..Found::default() })])
+    };
+    assert_eq!(verdict_of(&judge, &there(Some(&["linux/amd64", "linux/arm64"]))).outcome, Outcome::Allowed);
+    assert_eq!(verdict_of(&judge, &there(Some(&["linux/amd64"]))).outcome, Outcome::Denied);
+    assert_eq!(verdict_of(&judge, &there(None)).outcome, Outcome::Unknown);
+}
+
+#[test]
+fn a_fingerprint_changes_with_keys_and_rules() {
+    let (one, two) = (pair(), pair());
+    let print = |rules| judge(rules).fingerprint().to_owned();
+    let base = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&one]) };
+    assert_eq!(print(base()), print(base()));
+    assert_ne!(print(base()), print(GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&two]) }));
+    assert_ne!(print(base()), print(GuardRules { min_age: Some(Duration::from_secs(1)), ..base() }));
+}
+
+#[test]
+fn reasons_are_bounded_lines_without_control_characters() {
+    let ours = pair();
+    let rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let mut found = holds(Vec::new());
+    let noise = (0..100).map(|n| format!("{n}\n\u{1b}[31m{}", "x".repeat(1000)));
+    found.values_mut().for_each(|found| found.unusable.extend(noise.clone()));
+    let verdict = verdict_of(&judge(rules), &found);
+    assert!(verdict.reasons.len() <= MAX_REASONS + 1);
+    for reason in &verdict.reasons {
+        assert!(reason.chars().count() <= MAX_REASON + 1 && !reason.chars().any(char::is_control));
+    }
+}
