@@ -31,6 +31,20 @@ impl Resource for Guard {
     }
 }
 
+impl Guard {
+    /// The Secrets that hold its keys and trust roots.
+    pub fn secrets(&self) -> impl Iterator<Item = &ObjectKey> {
+        let authorities = self.rules.iter().flat_map(|rules| rules.authorities.values());
+        authorities.flat_map(|authority| {
+            let keys = match &authority.trust {
+                Trust::KeySecret(key) => Some(key),
+                Trust::Keys(_) | Trust::Keyless(_) => None,
+            };
+            keys.into_iter().chain(&authority.trust_root)
+        })
+    }
+}
+
 /// What a Guard concerns. The default is everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {

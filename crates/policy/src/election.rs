@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use windlass_model::guard::Pin;
 use windlass_model::place::Current;
 use windlass_model::{ImageRef, Tag};
 
@@ -27,6 +28,8 @@ pub struct Choice {
     pub gone: BTreeSet<Tag>,
     /// Where the order is that of first-seen times: those of the chosen tag and of the tags in Git.
     pub first_seen: FirstSeen,
+    /// Under Guards, whether the digest that was verified is to be written.
+    pub pin: Option<Pin>,
     /// Changes with the policy: order, filter, exclusions. A person who changes the policy speaks again.
     pub rule: Arc<str>,
 }

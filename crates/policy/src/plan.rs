@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use windlass_model::guard::Pin;
 use windlass_model::place::{Marker, NoDigest, ObjectIdentifier, Part};
 use windlass_model::{ObjectKey, Tag};
 
@@ -103,6 +104,8 @@ pub enum Outcome {
     NotSelected,
     /// A `:digest` marker, but the policy reflects no digest.
     NoDigest,
+    /// A Guard wants the verified digest to be written, and neither the place nor one beside it holds one.
+    Unpinned,
 }
 
 impl Outcome {
@@ -135,6 +138,10 @@ impl fmt::Display for Outcome {
             Outcome::OtherNamespace => f.write_str("names a policy of another namespace"),
             Outcome::NotSelected => f.write_str("names a policy that policySelector does not match"),
             Outcome::NoDigest => NoDigest.fmt(f),
+            Outcome::Unpinned => f.write_str(
+                "stays: a Guard asks for `pin: required`, and neither this place nor one beside it holds a digest; mark the \
+                 whole image, or add a `:digest` marker in the same file",
+            ),
         }
     }
 }
@@ -276,6 +283,12 @@ impl Facts {
         replaced.map(|agreed| Outcome::Flapping { present: agreed.tag.clone(), chosen: chosen() })
     }
 
+    /// Whether a tag is written together with a digest.
+    fn pins(&self, place: &PlaceFacts) -> bool {
+        let beside = |other: &PlaceFacts| other.marker.part == Part::Digest && other.group() == place.group();
+        place.marker.part != Part::Tag || self.places.iter().any(beside)
+    }
+
     fn outcome(&self, place: &PlaceFacts, stays: Option<&Outcome>) -> Outcome {
         if place.marker.policy.namespace != self.namespace {
             return Outcome::OtherNamespace;
@@ -286,6 +299,9 @@ impl Facts {
         };
         if let Some(outcome) = stays {
             return outcome.clone();
+        }
+        if choice.pin == Some(Pin::Required) && !self.pins(place) {
+            return Outcome::Unpinned;
         }
         match place.marker.part.render(&choice.image) {
             Err(NoDigest) => Outcome::NoDigest,
@@ -318,7 +334,7 @@ mod tests {
         let image = ImageRef { name: "ghcr.io/org/app".into(), tag: Tag::parse(tag).unwrap(), digest };
         let excluded = Arc::new(Exclusions::compile(&[]).unwrap());
         let (selector, gone, first_seen) = (Arc::new(selector), BTreeSet::new(), FirstSeen::default());
-        Choice { image, selector, excluded, gone, first_seen, rule: range.into() }
+        Choice { image, selector, excluded, gone, first_seen, pin: None, rule: range.into() }
     }
 
     fn place(file: &str, policy: ObjectKey, part: Part, value: &str) -> PlaceFacts {
@@ -410,6 +426,28 @@ mod tests {
         };
         assert_eq!(tag_and(&digest), vec![Outcome::NoDigest, Outcome::NoDigest]);
         assert_eq!(tag_and(""), vec![write("1.1.0"), Outcome::NoDigest], "an empty place pins nothing");
+    }
+
+    #[test]
+    fn a_place_that_holds_no_digest_is_refused_where_a_guard_requires_one() {
+        let under = |pin| {
+            let choice = Choice { pin, ..choice("1.x", "1.1.0", true) };
+            let policies = vec![(key("app"), PolicyFacts::Chosen(choice))];
+            let places = vec![
+                place("image.yaml", key("app"), Part::Image, "ghcr.io/org/app:1.0.0"),
+                place("tag.yaml", key("app"), Part::Tag, "1.0.0"),
+                place("both.yaml", key("app"), Part::Tag, "1.0.0"),
+                place("both.yaml", key("app"), Part::Digest, ""),
+            ];
+            decide(&facts(policies, places)).outcomes
+        };
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let image = write(&format!("ghcr.io/org/app:1.1.0@{digest}"));
+        for pin in [None, Some(Pin::WhereverPossible)] {
+            assert_eq!(under(pin), vec![image.clone(), write("1.1.0"), write("1.1.0"), write(&digest)]);
+        }
+        let required = under(Some(Pin::Required));
+        assert_eq!(required, vec![image, Outcome::Unpinned, write("1.1.0"), write(&digest)]);
     }
 
     #[test]

@@ -42,6 +42,29 @@ pub(crate) fn registry(spec: &Spec, repository: &ImageRepository) -> Result<Repo
     })
 }
 
+/// The registry connection to where a Guard says that signatures lie. On the image's own registry it is reached as the
+/// image is; elsewhere with what the same Secret has for it, or with nothing.
+///
+/// # Errors
+/// As [`registry`].
+pub(crate) fn signatures(
+    spec: &Spec,
+    repository: &ImageRepository,
+    source: &ImageName,
+) -> Result<RepositoryConfig, String> {
+    if source.registry() == repository.image.registry() {
+        return registry(spec, &ImageRepository { image: source.clone(), ..repository.clone() });
+    }
+    let credentials =
+        optional(spec, &repository.meta.key.namespace, repository.secret.as_deref(), |secret| {
+            let json = secret.get(".dockerconfigjson").or_else(|| secret.get(".dockercfg"));
+            let found = json.map(|json| credentials::from_docker_config(json, source)).transpose();
+            found.map(Option::flatten).map_err(|error| format!("Secret {}: {error}", secret.meta.key))
+        })?;
+    let credentials = credentials.flatten().unwrap_or(Credentials::Anonymous);
+    Ok(RepositoryConfig { credentials, ..RepositoryConfig::new(source.clone(), repository.timeout) })
+}
+
 /// The Git connection of a GitRepository (secret shape: source-controller 1.9).
 ///
 /// # Errors

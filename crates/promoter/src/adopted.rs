@@ -6,9 +6,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use windlass_model::git::SIGNING_SECRET;
-use windlass_model::resource::ImagePolicy;
-use windlass_model::{ObjectKey, ObjectRef, Spec, load};
+use windlass_model::resource::{ImagePolicy, ImageRepository};
+use windlass_model::{Kind, ObjectKey, ObjectRef, Spec, load};
 
+use crate::guards::{Guards, Judges};
 use crate::lanes;
 use crate::signing::Signers;
 
@@ -18,6 +19,7 @@ pub(crate) struct Adopted {
     spec: Arc<Spec>,
     not_ready: BTreeMap<ObjectRef, String>,
     signers: Signers,
+    judges: Judges,
     /// By the ImageRepository that they read: asked for with every event.
     policies: HashMap<ObjectKey, Vec<Arc<ImagePolicy>>>,
 }
@@ -32,11 +34,16 @@ impl Adopted {
             let separator = if reasons.is_empty() { "" } else { "; " };
             *reasons = format!("{reasons}{separator}{SIGNING_SECRET}: {problem}");
         }
+        let judges = Judges::open(&spec);
+        for (guard, problem) in judges.problems() {
+            let object = ObjectRef::new(Kind::Guard, guard.clone());
+            not_ready.entry(object).or_insert(problem);
+        }
         let mut policies: HashMap<ObjectKey, Vec<Arc<ImagePolicy>>> = HashMap::new();
         for policy in spec.image_policies.values() {
             policies.entry(policy.repository.clone()).or_default().push(policy.clone());
         }
-        Self { spec, not_ready, signers, policies }
+        Self { spec, not_ready, signers, judges, policies }
     }
 
     /// Whether it was made of this very configuration.
@@ -47,6 +54,11 @@ impl Adopted {
     /// The policies that read an ImageRepository.
     pub(crate) fn policies_of(&self, repository: &ObjectKey) -> &[Arc<ImagePolicy>] {
         self.policies.get(repository).map_or(&[], Vec::as_slice)
+    }
+
+    /// The Guards that concern what a policy of an ImageRepository chooses.
+    pub(crate) fn guards_of(&self, policy: &ImagePolicy, repository: &ImageRepository) -> Guards {
+        self.judges.of(&self.spec, policy, &repository.image)
     }
 
     /// The keys that sign commits.

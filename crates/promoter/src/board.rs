@@ -257,6 +257,9 @@ fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
     for source in spec.git_repositories.values() {
         all.insert(source.object_ref(), Some(loaded(spec, source.as_ref(), source.suspend)));
     }
+    for guard in spec.guards.values() {
+        all.insert(guard.object_ref(), Some(loaded(spec, guard.as_ref(), false)));
+    }
     for receiver in spec.receivers.values() {
         all.insert(receiver.object_ref(), Some(loaded(spec, receiver.as_ref(), receiver.suspend)));
     }

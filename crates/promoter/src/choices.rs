@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
-use windlass_model::{ImageRef, ObjectKey, Spec, Tag};
+use windlass_model::{Digest, ImageRef, ObjectKey, Spec, Tag};
 use windlass_policy::election::Choice;
 use windlass_policy::exclusion::Exclusions;
 use windlass_policy::lock::Track;
 use windlass_policy::rank::FirstSeen;
 use windlass_policy::selection::Selector;
+use windlass_verify::Verdict;
 
+use crate::guards::Guards;
 use crate::known::{Change, KnownTags};
 use crate::rules::Rules;
 
@@ -55,6 +57,10 @@ struct TrackState {
     asked: BTreeMap<Tag, Asked>,
     /// What brought `latest` in.
     brought: Option<Brought>,
+    /// What the Guards said of `latest`.
+    verdict: Option<Arc<Verdict>>,
+    /// Since when better tags than the chosen one are denied, each with the digest that it had.
+    denied: BTreeMap<(Tag, Digest), Timestamp>,
 }
 
 /// What brought a choice in.
@@ -80,6 +86,7 @@ struct Brought {
 struct Basis {
     policy: Arc<ImagePolicy>,
     repository: Arc<ImageRepository>,
+    guards: Guards,
     selector: Arc<Selector>,
     excluded: Arc<Exclusions>,
 }
@@ -160,21 +167,61 @@ impl Choices {
         track: &Track,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
+        guards: &Guards,
         tags: &Tags<'_>,
     ) -> Result<Tag, String> {
         let State { tracks, rules, .. } = &mut *self.lock();
         let state = tracks.entry(track.clone()).or_default();
-        let chosen =
-            state.rest_on(rules, &track.variant, policy, repository).and_then(|()| state.choose(tags));
+        let chosen = state
+            .rest_on(rules, &track.variant, policy, repository, guards)
+            .and_then(|()| state.choose(tags));
         let chosen = chosen.map_err(|why| explain(track, policy, why));
         state.failure = chosen.as_ref().err().cloned();
         chosen
     }
 
+    /// The best tag beside those that the Guards deny; the policy's own best one stays what it is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn choose_beside(
+        &self,
+        track: &Track,
+        tags: &Tags<'_>,
+        denied: &BTreeSet<Tag>,
+    ) -> Result<Tag, String> {
+        let state = self.lock();
+        let basis = state.tracks.get(track).and_then(|state| state.basis.as_ref());
+        basis.ok_or_else(|| NOT_READ.to_owned())?.best_of(tags.known.iter(), tags.first_seen, denied)
+    }
+
+    /// Nothing is chosen, for a reason that the tags alone do not give.
+    pub(crate) fn refuse(&self, track: &Track, why: &str) {
+        self.lock().tracks.entry(track.clone()).or_default().failure = Some(why.to_owned());
+    }
+
+    /// These better tags are denied at present. Returns since when the best of them is.
+    pub(crate) fn denied(&self, track: &Track, tags: &[(Tag, Digest)], now: Timestamp) -> Option<Timestamp> {
+        let mut state = self.lock();
+        let denied = &mut state.tracks.entry(track.clone()).or_default().denied;
+        denied.retain(|known, _| tags.contains(known));
+        for tag in tags {
+            denied.entry(tag.clone()).or_insert(now);
+        }
+        denied.get(tags.first()?).copied()
+    }
+
     /// Sets the track's image. Returns whether it differs from the one before.
-    pub(crate) fn set_latest(&self, track: &Track, image: ImageRef, now: Timestamp) -> bool {
+    pub(crate) fn set_latest(
+        &self,
+        track: &Track,
+        image: ImageRef,
+        verdict: Option<Arc<Verdict>>,
+        now: Timestamp,
+    ) -> bool {
         let mut state = self.lock();
         let state = state.tracks.entry(track.clone()).or_default();
+        state.verdict = verdict;
         state.asked.retain(|_, asked| asked.holds(now));
         state.current = state.basis.as_ref().is_some_and(|basis| basis.admits(&image));
         state.latest.replace(image.clone()) != Some(image)
@@ -226,31 +273,38 @@ impl Choices {
         self.lock().tracks.get(track).and_then(|state| state.latest.clone())
     }
 
-    /// What the policy chooses on this track, or why it chooses nothing.
+    /// What the policy chooses on this track, with what the Guards say of it, or why it chooses nothing.
     pub(crate) fn chosen(
         &self,
         track: &Track,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
-    ) -> Result<Choice, String> {
+        guards: &Guards,
+    ) -> Result<(Choice, Option<Arc<Verdict>>), String> {
         let State { tracks, rules, .. } = &mut *self.lock();
         let Some(state) = tracks.get_mut(track) else { return Err(NOT_READ.to_owned()) };
         if state.basis.is_none() {
-            state.rest_on(rules, &track.variant, policy, repository)?;
+            state.rest_on(rules, &track.variant, policy, repository, guards)?;
         }
-        let basis = state.basis.as_ref().filter(|basis| basis.is_of(policy, repository));
+        let basis = state.basis.as_ref().filter(|basis| basis.is_of(policy, repository, guards));
         let basis = basis.ok_or_else(|| CHANGED.to_owned())?;
         match (&state.failure, &state.latest) {
             (Some(why), _) => Err(why.clone()),
             (None, Some(_)) if !state.current => Err(CHANGED.to_owned()),
-            (None, Some(image)) => Ok(Choice {
-                image: image.clone(),
-                selector: basis.selector.clone(),
-                excluded: basis.excluded.clone(),
-                gone: state.asked.iter().filter(|(_, a)| a.gone).map(|(tag, _)| tag.clone()).collect(),
-                first_seen: FirstSeen::default(),
-                rule: fingerprint(&basis.policy, &repository.exclusion_list),
-            }),
+            // Guards that were asked leave a verdict behind; without one nothing is known to be allowed.
+            (None, Some(_)) if !guards.is_empty() && state.verdict.is_none() => Err(CHANGED.to_owned()),
+            (None, Some(image)) => {
+                let choice = Choice {
+                    image: image.clone(),
+                    selector: basis.selector.clone(),
+                    excluded: basis.excluded.clone(),
+                    gone: state.asked.iter().filter(|(_, a)| a.gone).map(|(tag, _)| tag.clone()).collect(),
+                    first_seen: FirstSeen::default(),
+                    pin: basis.guards.pin(),
+                    rule: fingerprint(&basis.policy, &repository.exclusion_list),
+                };
+                Ok((choice, state.verdict.clone()))
+            }
             (None, None) => Err(NOT_READ.to_owned()),
         }
     }
@@ -285,20 +339,15 @@ impl Choices {
 impl TrackState {
     fn choose(&mut self, tags: &Tags<'_>) -> Result<Tag, String> {
         let Tags { known, change, first_seen } = tags;
-        let Some(Basis { selector, excluded, .. }) = &self.basis else { return Err(NOT_READ.to_owned()) };
+        let Some(basis) = &self.basis else { return Err(NOT_READ.to_owned()) };
         // A look that lacks the tag is newer than an earlier answer about it.
         self.asked.retain(|tag, _| !change.removed.contains(tag));
-        let usable = |tag: &&Tag| !excluded.excludes(tag.as_str());
         let best = self.best.take().filter(|best| known.contains(best));
-        let candidate = |tag| first_seen.candidate(tag);
-        let chosen = match &best {
-            Some(best) => {
-                selector.select(iter::once(best).chain(change.added.iter().filter(usable)).map(candidate))
-            }
-            None => selector.select(known.iter().filter(usable).map(candidate)),
-        };
-        let chosen = chosen.map_err(|error| error.to_string())?;
-        let tag = Tag::parse(chosen).map_err(|error| error.to_string())?;
+        let none = BTreeSet::new();
+        let tag = match &best {
+            Some(best) => basis.best_of(iter::once(best).chain(&change.added), first_seen, &none),
+            None => basis.best_of(known.iter(), first_seen, &none),
+        }?;
         self.best = Some(tag.clone());
         Ok(tag)
     }
@@ -310,17 +359,22 @@ impl TrackState {
         variant: &str,
         policy: &Arc<ImagePolicy>,
         repository: &Arc<ImageRepository>,
+        guards: &Guards,
     ) -> Result<(), String> {
-        if let Some(basis) = self.basis.as_mut().filter(|basis| basis.is_of(policy, repository)) {
+        if let Some(basis) = self.basis.as_mut().filter(|basis| basis.is_of(policy, repository, guards)) {
             // Equal but for labels and the place in the file: the old ones need not be kept.
             (basis.policy, basis.repository) = (policy.clone(), repository.clone());
             return Ok(());
         }
         let selector = rules.selector(policy, variant).map_err(|e| e.to_string())?;
         let excluded = rules.exclusions(&repository.exclusion_list).map_err(|e| e.to_string())?;
-        let basis = Basis { policy: policy.clone(), repository: repository.clone(), selector, excluded };
-        // Nobody knows by what rule the last process chose; what this rule does not admit was another's choice.
-        self.current = self.basis.is_none() && self.latest.as_ref().is_some_and(|image| basis.admits(image));
+        let (policy, repository, guards) = (policy.clone(), repository.clone(), guards.clone());
+        let basis = Basis { policy, repository, guards, selector, excluded };
+        // Nobody knows by what rule the last process chose; what this rule does not admit was another's choice. What
+        // Guards were asked then is not known either, so what they concern is verified anew.
+        self.current = self.basis.is_none()
+            && basis.guards.is_empty()
+            && self.latest.as_ref().is_some_and(|image| basis.admits(image));
         *self =
             Self { basis: Some(basis), latest: self.latest.take(), current: self.current, ..Self::default() };
         Ok(())
@@ -330,7 +384,7 @@ impl TrackState {
 impl Basis {
     /// Whether a choice for these is made by the same rule, among the tags of the same image. Where and under which
     /// labels the policy was written does not matter.
-    fn is_of(&self, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>) -> bool {
+    fn is_of(&self, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>, guards: &Guards) -> bool {
         let same_policy = || {
             let meta = self.policy.meta.clone();
             *self.policy == ImagePolicy { meta, ..ImagePolicy::clone(policy) }
@@ -341,12 +395,25 @@ impl Basis {
         };
         (Arc::ptr_eq(&self.policy, policy) || same_policy())
             && (Arc::ptr_eq(&self.repository, repository) || same_repository())
+            && self.guards == *guards
+    }
+
+    /// The best of these by the policy's order.
+    fn best_of<'t>(
+        &self,
+        tags: impl Iterator<Item = &'t Tag>,
+        first_seen: &'t FirstSeen,
+        denied: &BTreeSet<Tag>,
+    ) -> Result<Tag, String> {
+        let usable = |tag: &&Tag| !self.excluded.excludes(tag.as_str()) && !denied.contains(*tag);
+        let chosen = self.selector.select(tags.filter(usable).map(|tag| first_seen.candidate(tag)));
+        Tag::parse(chosen.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
     }
 
     /// Whether the image could be this basis's choice.
     fn admits(&self, image: &ImageRef) -> bool {
         image.name == self.repository.spec_image
-            && image.digest.is_some() == reflects(&self.policy)
+            && image.digest.is_some() == (reflects(&self.policy) || self.guards.pins())
             && !self.excluded.excludes(image.tag.as_str())
             && matches!(self.selector.rank(image.tag.as_str()), Ok(Some(_)))
     }

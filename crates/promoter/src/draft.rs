@@ -10,13 +10,14 @@ use windlass_manifest::Standing;
 use windlass_manifest::edit::Edit;
 use windlass_model::message::ChangeNotice;
 use windlass_model::place::Marker;
-use windlass_model::resource::{ImagePolicy, Resource as _};
+use windlass_model::resource::{ImagePolicy, ImageRepository, Resource as _};
 use windlass_model::{ImageRef, ObjectKey};
 use windlass_policy::election::{Agreed, Choice};
 use windlass_policy::lock::{Track, lock};
 use windlass_policy::plan::{self, Facts, Outcome, PlaceFacts, Plan, PolicyFacts};
 use windlass_policy::template::Change;
 use windlass_registry::Repository;
+use windlass_verify::Verdict;
 
 use crate::adopted::Adopted;
 use crate::agreements::{self, Agreements, Group, Hold, NewAgreement};
@@ -42,6 +43,8 @@ pub(crate) struct Draft {
     pub(crate) changes: Vec<ChangeNotice>,
     /// What moves something, with its choice.
     pub(crate) images: BTreeMap<Track, ImageRef>,
+    /// What the Guards said of them.
+    pub(crate) verdicts: BTreeMap<Track, Arc<Verdict>>,
     /// The choices that were decided upon, written or not.
     pub(crate) choices: Written,
     /// Markers that were not written, each with file, line and cause.
@@ -67,6 +70,9 @@ impl From<GitError> for DraftError {
     }
 }
 
+/// What the Guards said of the choices of one round.
+type Verdicts = BTreeMap<Track, Arc<Verdict>>;
+
 /// Where a draft is made.
 pub(crate) struct Desk<'a> {
     pub(crate) shared: &'a Arc<Shared>,
@@ -83,7 +89,7 @@ impl Desk<'_> {
     pub(crate) async fn draft(&self, index: &mut MarkerIndex, target: &Target) -> Result<Draft, DraftError> {
         let wanted = Wanted::of(&target.automation, self.spec).map_err(DraftError::Automation)?;
         let marked = index.marked(self.mirror, self.base, &wanted, self.overlay).await?;
-        let (facts, places) = self.observe(target, &marked).await;
+        let (facts, places, verdicts) = self.observe(target, &marked).await;
         let mut plan = plan::decide(&facts);
         let mut draft = Draft { diagnostics: diagnostics(target, &marked), ..Draft::default() };
         draft.diagnostics.extend(plan.diagnostics(&facts));
@@ -92,11 +98,13 @@ impl Desk<'_> {
         draft.agreements = agreements::new(&facts, &plan);
         draft.holds = agreements::holds(&facts, &plan);
         describe(target, &facts, &written, &mut draft)?;
+        draft.verdicts = verdicts;
+        draft.verdicts.retain(|track, _| draft.images.contains_key(track));
         Ok(draft)
     }
 
     /// Every marker below the automation's path, and every policy of its namespace.
-    async fn observe(&self, target: &Target, marked: &Marked) -> (Facts, Vec<Whence>) {
+    async fn observe(&self, target: &Target, marked: &Marked) -> (Facts, Vec<Whence>, Verdicts) {
         let mut places = Vec::new();
         let mut origins = Vec::new();
         for (file, marked) in marked.files.iter().enumerate() {
@@ -128,14 +136,14 @@ impl Desk<'_> {
         let namespace = target.automation.meta.key.namespace.clone();
         let agreed = self.agreements.known().clone();
         let standing = self.lock(target, &mut places, &agreed);
-        let policies = self.policies(target, &standing);
+        let (policies, mut verdicts) = self.policies(target, &standing);
         let mut facts = Facts { namespace, policies, places, agreed };
         sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         if self.ask_for_tags_ahead(&facts).await {
-            facts.policies = self.policies(target, &standing);
+            (facts.policies, verdicts) = self.policies(target, &standing);
             sightings::complete(&mut facts, &self.shared.store, self.spec).await;
         }
-        (facts, origins)
+        (facts, origins, verdicts)
     }
 
     /// The policies of the automation's namespace.
@@ -164,8 +172,15 @@ impl Desk<'_> {
         &self,
         target: &Target,
         standing: &BTreeMap<ObjectKey, BTreeSet<Box<str>>>,
-    ) -> BTreeMap<ObjectKey, PolicyFacts> {
-        let (automation, choices) = (&target.automation, &self.shared.choices);
+    ) -> (BTreeMap<ObjectKey, PolicyFacts>, Verdicts) {
+        let automation = &target.automation;
+        let mut verdicts = Verdicts::new();
+        let mut chosen = |track: Track, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>| {
+            let guards = self.spec.guards_of(policy, repository);
+            let (choice, verdict) = self.shared.choices.chosen(&track, policy, repository, &guards)?;
+            verdicts.extend(verdict.map(|verdict| (track, verdict)));
+            Ok(choice)
+        };
         let facts = self.policies_of(target).map(|(key, policy)| {
             let selected = automation.policy_selector.as_ref().is_none_or(|s| s.matches(&policy.meta.labels));
             let repository = self.spec.image_repositories.get(&policy.repository);
@@ -178,22 +193,22 @@ impl Desk<'_> {
                     PolicyFacts::Waiting(format!("ImageRepository {} does not exist", policy.repository))
                 }
                 (None, Some(repository)) if policy.variant_lock => {
-                    let chosen = |variant: Box<str>| {
-                        let track = Track { policy: key.clone(), variant };
-                        let choice = choices.chosen(&track, policy, repository);
-                        (track.variant, choice)
-                    };
                     let variants = standing.get(key).into_iter().flatten().cloned();
-                    PolicyFacts::Locked(variants.map(chosen).collect())
+                    let of_variant = |variant: Box<str>| {
+                        let track = Track { policy: key.clone(), variant: variant.clone() };
+                        (variant, chosen(track, policy, repository))
+                    };
+                    PolicyFacts::Locked(variants.map(of_variant).collect())
                 }
-                (None, Some(repository)) => match choices.chosen(&Track::only(key), policy, repository) {
+                (None, Some(repository)) => match chosen(Track::only(key), policy, repository) {
                     Ok(choice) => PolicyFacts::Chosen(choice),
                     Err(why) => PolicyFacts::Waiting(why),
                 },
             };
             (key.clone(), fact)
         });
-        facts.collect()
+        let facts = facts.collect();
+        (facts, verdicts)
     }
 
     /// A value in Git above the policy's choice stays only while its tag exists: asks for each such tag of which

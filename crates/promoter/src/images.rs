@@ -190,14 +190,15 @@ impl Run<'_> {
         let mut ledger = Vec::new();
         let mut failure = None;
         let mut wanted = BTreeSet::new();
+        let mut again = Vec::new();
         for policy in self.spec.policies_of(&self.repository.meta.key) {
             if policy.suspend || self.spec.why_not_ready(&policy.object_ref()).is_some() {
                 self.shared.choices.pass_over(policy);
                 continue;
             }
-            let choosing::Chosen { images, writes, nothing, unknown } =
-                self.choose_for(policy, known, seen, now).await;
-            self.show(policy, &images, &nothing, unknown.as_ref()).await;
+            let chosen = self.choose_for(policy, known, seen, now).await;
+            self.show(policy, &chosen).await;
+            let choosing::Chosen { images, writes, blocked, unknown, .. } = chosen;
             ledger.extend(writes);
             if !images.is_empty() || policy.variant_lock {
                 let lanes = &self.shared.lanes;
@@ -205,11 +206,13 @@ impl Run<'_> {
                 wanted.extend(automations_of(self.spec, policy).filter(|automation| !written(automation)));
             }
             failure = unknown.map(|unknown| (unknown.reason, unknown.pause)).or(failure);
+            again.extend(blocked.into_iter().filter_map(|b| Some((b.prospects.again?, b.reason))));
         }
         if let Err(lane) = self.write(wanted).await {
             failure = Some((lane.reason, lane.pause));
         }
-        (ledger, failure)
+        let again = again.into_iter().min().map(|(pause, reason)| (reason, Some(pause)));
+        (ledger, failure.or(again))
     }
 
     /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.

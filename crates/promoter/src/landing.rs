@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use windlass_model::message::{ChangeNotice, CommitNotice};
 use windlass_model::{ObjectKey, Spec};
+use windlass_policy::lock::Track;
 use windlass_store::{AuditEntry, AuditKind, Commit, Intent, LedgerWrite, Record};
+use windlass_verify::Verdict;
 
 use crate::agreements::NewAgreement;
 use crate::lanes;
@@ -43,6 +45,9 @@ pub(crate) struct LandingCommit {
     pub(crate) events: BTreeSet<String>,
     #[serde(default)]
     pub(crate) agreements: Vec<NewAgreement>,
+    /// What the Guards said of the images, each with its policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) verdicts: Vec<serde_json::Value>,
 }
 
 impl Landing {
@@ -80,7 +85,7 @@ impl Landing {
                 object: object.clone(),
                 detail: serde_json::json!({
                     "commit": commit.id, "branch": self.branch, "repository": self.repository, "changes": changes,
-                    "events": commit.events,
+                    "events": commit.events, "verdicts": commit.verdicts,
                 }),
                 event: commit.events.first().cloned(),
             });
@@ -102,6 +107,13 @@ impl Landing {
 /// Whether an intent that the branch does not show may still come true.
 pub(crate) fn may_still_land(intent: &Intent, now: Timestamp) -> bool {
     now.duration_since(intent.at) < PATIENCE
+}
+
+/// What is remembered of a verdict that a commit rests on.
+pub(crate) fn verdict(track: &Track, verdict: &Verdict) -> serde_json::Value {
+    let mut value = serde_json::to_value(verdict).expect("texts, times and lists always serialise");
+    value["policy"] = track.policy.to_string().into();
+    value
 }
 
 /// The record of a push that did not land.

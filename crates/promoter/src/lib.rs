@@ -13,7 +13,9 @@ mod choices;
 mod commit_text;
 mod deliver;
 mod draft;
+mod electing;
 mod file_edit;
+mod guards;
 mod images;
 mod known;
 mod landing;
@@ -50,6 +52,7 @@ use windlass_notify::Sender;
 use windlass_policy::lock::Track;
 use windlass_registry::Pool;
 use windlass_store::{Health, Store, StoreError};
+use windlass_verify::Verifier;
 
 use crate::board::Board;
 use crate::lanes::Lanes;
@@ -106,6 +109,7 @@ impl Promoter {
             board: Board::default(),
             images: images::Images::default(),
             choices: choices::Choices::default(),
+            verifier: Verifier::default(),
         });
         let promoter = Self { shared };
         promoter.remember().await?;

@@ -13,7 +13,7 @@ use crate::checkouts::Head;
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
 use crate::images;
-use crate::landing::{Landing, LandingCommit};
+use crate::landing::{self, Landing, LandingCommit};
 use crate::lane::{Answers, Job, Lane, Round, all};
 use crate::lanes::{self, LaneFailure, Target, Written};
 use crate::markers::Overlay;
@@ -212,6 +212,7 @@ impl Lane {
             &draft.message,
             &automation.meta.key,
             draft.images.values().map(ToString::to_string),
+            draft.verdicts.iter().filter_map(|(track, verdict)| Some((draft.images.get(track)?, &**verdict))),
             events,
         );
         Ok(CommitText { committer: author.clone(), author, time: self.shared.now(), message, signer })
@@ -228,6 +229,12 @@ impl Lane {
             changes: made.draft.changes.clone(),
             events: made.events.clone(),
             agreements: made.draft.agreements.clone(),
+            verdicts: made
+                .draft
+                .verdicts
+                .iter()
+                .map(|(track, verdict)| landing::verdict(track, verdict))
+                .collect(),
         });
         Landing {
             tip: made.last().map(|made| made.prepared.id().to_string()).unwrap_or_default(),

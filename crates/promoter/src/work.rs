@@ -16,6 +16,7 @@ use windlass_model::{Clock, Hint, Kind, ObjectRef, Spec};
 use windlass_notify::Sender;
 use windlass_registry::{Pool, RegistryError, Retry};
 use windlass_store::{Disposition, LedgerWrite, Record, Store, StoreError, Work};
+use windlass_verify::Verifier;
 
 use crate::adopted::Adopted;
 use crate::board::{Board, Severity};
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) board: Board,
     pub(crate) images: Images,
     pub(crate) choices: Choices,
+    pub(crate) verifier: Verifier,
     pub(crate) lanes: Lanes,
 }
 

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use windlass_model::{ImageRef, ObjectKey, ObjectRef, Tag};
+use windlass_model::{Digest, ImageRef, ObjectKey, ObjectRef, Tag};
 
 use crate::agreement::{self, Agreement};
 use crate::column::{
@@ -11,6 +11,9 @@ use crate::column::{
 };
 use crate::error::Cause;
 use crate::writer::Transaction;
+
+/// In microseconds.
+const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// One change of the ledger. Each is idempotent.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,15 @@ pub enum LedgerWrite {
         /// The tags, in any order.
         tags: Vec<Tag>,
         /// When they were missed.
+        at: Timestamp,
+    },
+    /// This content is in the repository. It keeps the time at which it was first seen.
+    DigestSeen {
+        /// The ImageRepository.
+        repository: ObjectKey,
+        /// The content.
+        digest: Digest,
+        /// When it was seen.
         at: Timestamp,
     },
     /// A policy's choice. The same choice as before changes nothing; another one makes the old choice `previous`.
@@ -177,6 +189,9 @@ pub(crate) fn write(transaction: &Transaction<'_>, write: &LedgerWrite) -> Resul
     match write {
         LedgerWrite::TagsSeen { repository, tags, at } => tags_seen(db, &key_text(repository)?, tags, *at),
         LedgerWrite::TagsGone { repository, tags, at } => tags_gone(db, &key_text(repository)?, tags, *at),
+        LedgerWrite::DigestSeen { repository, digest, at } => {
+            digest_seen(db, &key_text(repository)?, digest, *at)
+        }
         LedgerWrite::Latest { policy, variant, image, at } => latest(db, policy, variant, image, *at),
         LedgerWrite::Commit(landed) => commit(db, landed),
         LedgerWrite::Agreed(agreement) => agreement::agreed(db, agreement),
@@ -208,6 +223,16 @@ fn tags_gone(db: &Connection, repository: &str, tags: &[Tag], at: Timestamp) -> 
     for tag in tags {
         statement.execute(params![repository, tag.as_str(), micros(at)])?;
     }
+    Ok(())
+}
+
+fn digest_seen(db: &Connection, repository: &str, digest: &Digest, at: Timestamp) -> Result<(), Cause> {
+    db.prepare_cached(
+        "INSERT INTO digests (repository, digest, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (repository, digest) DO UPDATE SET last_seen = excluded.last_seen
+         WHERE last_seen < excluded.last_seen - ?4",
+    )?
+    .execute(params![repository, digest.as_str(), micros(at), DAY])?;
     Ok(())
 }
 
@@ -305,6 +330,18 @@ pub(crate) fn first_seen(
         seen.extend(at.map(|at| (tag, timestamp(at))));
     }
     Ok(seen)
+}
+
+/// When this content was first seen.
+pub(crate) fn digest_first_seen(
+    db: &Connection,
+    repository: &str,
+    digest: &Digest,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let mut statement =
+        db.prepare_cached("SELECT first_seen FROM digests WHERE repository = ?1 AND digest = ?2")?;
+    let at = statement.query_row(params![repository, digest.as_str()], |row| row.get(0)).optional()?;
+    Ok(at.map(timestamp))
 }
 
 pub(crate) fn load_latest(db: &Connection) -> rusqlite::Result<Vec<LatestImage>> {

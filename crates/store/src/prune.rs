@@ -18,7 +18,7 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct Retention {
     /// Delivery ids and sent notices, by which a repetition is recognised. 7 days; no sender repeats for longer.
     pub repetitions: Duration,
-    /// Audit entries, superseded commits, dead notices and tags that are gone. 30 days.
+    /// Audit entries, superseded commits, dead notices, tags that are gone and contents that were not seen since. 30 days.
     pub history: Duration,
 }
 
@@ -72,6 +72,11 @@ pub(crate) fn prune(
                  (SELECT seq FROM commits AS old WHERE at < ?1 AND EXISTS
                       (SELECT 1 FROM commits AS new WHERE new.automation = old.automation AND new.seq > old.seq)
                   ORDER BY at LIMIT ?2)",
+            history,
+        ),
+        (
+            "DELETE FROM digests WHERE (repository, digest) IN
+                 (SELECT repository, digest FROM digests WHERE last_seen < ?1 ORDER BY last_seen LIMIT ?2)",
             history,
         ),
         (

@@ -50,7 +50,8 @@ fn split(write: &mut LedgerWrite) -> Vec<LedgerWrite> {
             let at = *at;
             pieces(repository, tags, |repository, tags| LedgerWrite::TagsGone { repository, tags, at })
         }
-        LedgerWrite::Latest { .. }
+        LedgerWrite::DigestSeen { .. }
+        | LedgerWrite::Latest { .. }
         | LedgerWrite::Commit(_)
         | LedgerWrite::Agreed(_)
         | LedgerWrite::HoldTold { .. }

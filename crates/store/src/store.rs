@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use windlass_model::{Clock, ObjectKey, ObjectRef, Signal, Tag};
+use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
 
 use crate::agreement::{self, Agreement};
 use crate::audit::{self, AuditEntry};
@@ -184,6 +184,16 @@ impl Store {
     ) -> Result<Vec<(Tag, Timestamp)>, StoreError> {
         let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
         self.inner.readers.read(move |db| ledger::first_seen(db, &repository, tags)).await
+    }
+
+    /// When this content of an ImageRepository was first seen, if it is remembered.
+    pub async fn digest_first_seen(
+        &self,
+        repository: &ObjectKey,
+        digest: Digest,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
+        self.inner.readers.read(move |db| ledger::digest_first_seen(db, &repository, &digest)).await
     }
 
     /// Every policy's choice.

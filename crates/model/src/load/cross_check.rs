@@ -225,7 +225,6 @@ impl<'s> Check<'s> {
             );
             self.blocking(&about, FIELD, message);
         }
-        self.guarded(&about, repository);
     }
 
     fn automation(&mut self, automation: &ImageUpdateAutomation) {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::testing::{found, only, problems, read_text};
-use super::super::{assemble, cross_check, readiness};
+use super::super::{assemble, cross_check};
 use super::*;
 use crate::resource::Spec;
 
@@ -25,11 +25,12 @@ const POLICY: &str = "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageRe
                       ImagePolicy\nmetadata: {name: app}\nspec: {imageRepositoryRef: {name: app}, policy: {semver: \
                       {range: '>=1'}}}\n";
 
-/// Whether the policy for `ghcr.io/acme/app` may be acted on beside this text.
-fn policy_is_ready(text: &str) -> bool {
+/// Whether no Guard of this text concerns the policy for `ghcr.io/acme/app`.
+fn is_unguarded(text: &str) -> bool {
     let spec = spec_of(&format!("{text}{POLICY}"));
     assert_eq!(spec.image_policies.len(), 1, "{text}");
-    !readiness(&spec).keys().any(|object| object.kind == Kind::ImagePolicy)
+    let image = &spec.image_repositories.values().next().unwrap().image;
+    spec.guards_of(image, "default").next().is_none()
 }
 
 #[test]
@@ -147,10 +148,10 @@ fn every_wrong_field_is_named_with_its_line() {
 #[test]
 fn a_guard_that_cannot_be_loaded_still_concerns_what_its_match_says() {
     let broken = with("  match: {images: ['ghcr.io/acme/**']}\n  require: {signatures: {}}\n");
-    assert!(!policy_is_ready(&broken));
-    assert!(policy_is_ready(&broken.replace("acme/**", "other/**")));
+    assert!(!is_unguarded(&broken));
+    assert!(is_unguarded(&broken.replace("acme/**", "other/**")));
     let unreadable = broken.replace("['ghcr.io/acme/**']", "ghcr.io/other/**");
-    assert!(!policy_is_ready(&unreadable), "a match that cannot be read concerns everything");
+    assert!(!is_unguarded(&unreadable), "a match that cannot be read concerns everything");
 }
 
 #[test]
@@ -163,9 +164,9 @@ fn documents_that_are_meant_as_guards_fail_closed_too() {
         "apiVersion: windlass.dev/v1alpha1\n",
         "apiVersion: windlass.dev/v1alpha1\nkind: Guard\na: [b\n",
     ] {
-        assert!(!policy_is_ready(&format!("{head}{REST}")), "{head}");
+        assert!(!is_unguarded(&format!("{head}{REST}")), "{head}");
     }
-    assert!(!policy_is_ready(&with("  match: {images: ['ghcr.io/x/y']}\n  deny: [}\n")));
+    assert!(!is_unguarded(&with("  match: {images: ['ghcr.io/x/y']}\n  deny: [}\n")));
 }
 
 #[test]
@@ -177,28 +178,14 @@ fn a_guard_that_breaks_replaces_its_good_version_and_the_rest_of_the_file_stays(
     let spec = assemble([&after.keeping(&before)], &BTreeMap::new()).spec;
     let guard = spec.guards.values().next().unwrap();
     assert!(guard.rules.is_err() && spec.guards.len() == 1);
-    assert!(!readiness(&spec).is_empty() && spec.image_policies.len() == 1);
+    assert!(guard.scope.images.is_some() && spec.image_policies.len() == 1);
 }
 
 #[test]
 fn a_guard_that_is_defined_twice_concerns_everything() {
     let one = with("  match: {images: ['ghcr.io/other/**']}\n  require: {minAge: 1h}\n");
-    assert!(policy_is_ready(&one));
-    assert!(!policy_is_ready(&format!("{one}---\n{one}")));
-}
-
-#[test]
-fn what_a_guard_concerns_is_not_written_while_guards_are_not_enforced() {
-    let text = with("  match: {images: ['ghcr.io/acme/**']}\n  require: {minAge: 1h}\n");
-    let spec = spec_of(&format!("{text}{POLICY}"));
-    let told: Vec<String> = cross_check(&spec).iter().map(ToString::to_string).collect();
-    assert_eq!(
-        told,
-        [
-            "f.yaml:13: error: ImagePolicy/default/app: spec.imageRepositoryRef: ghcr.io/acme/app is guarded by \
-             Guard/signed, and Guards are not enforced by this version: it is not written"
-        ]
-    );
+    assert!(is_unguarded(&one));
+    assert!(!is_unguarded(&format!("{one}---\n{one}")));
 }
 
 #[test]

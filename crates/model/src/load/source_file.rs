@@ -14,8 +14,8 @@ use super::{
     SOPS_REFUSAL, Semantics, automation, git_repository, guard, image_policy, image_repository, notifier,
     receiver,
 };
-use crate::guard::Guard;
-use crate::name::{Kind, ObjectRef};
+use crate::guard::{Guard, Scope};
+use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::resource::{
     GitRepository, ImagePolicy, ImageRepository, ImageUpdateAutomation, Meta, Notifier, Origin, Receiver,
     Resource, Secret, SecretValue,
@@ -126,6 +126,19 @@ impl SourceFile {
         file.problems.push(Problem::of_file(path, Severity::Error, why));
         file.broken = true;
         file
+    }
+
+    /// Nothing is known of what a file held that could never be read: it may have been a Guard, so until it can be read
+    /// nothing is written.
+    #[must_use]
+    pub fn fail_closed(mut self) -> Self {
+        let key = ObjectKey::new(&*self.path, &*self.path);
+        let origin = Origin { file: Arc::clone(&self.path), line: 0 };
+        let (labels, annotations) = (BTreeMap::new(), BTreeMap::new());
+        let meta = Meta { key, labels, annotations, origin, unsupported: Vec::new() };
+        let rules = Err("its file cannot be read, and may hold a Guard".to_owned());
+        self.resources.push(AnyResource::Guard(Guard { meta, scope: Scope::default(), rules }.into()));
+        self
     }
 
     /// Puts a fetched value into its Secret.

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use windlass_model::{Clock as _, Digest, Spec};
 
 use super::*;
+use crate::guards::Guards;
 use crate::testing::{TestClock, digest, key, policy, repository, spec, tag};
 
 const IMAGE: &str = "ghcr.io/org/app";
@@ -34,16 +35,22 @@ fn look(choices: &Choices, spec: &Spec, known: &KnownTags) -> Result<String, Str
 fn look_with(choices: &Choices, spec: &Spec, known: &KnownTags, change: &Change) -> Result<String, String> {
     let (policy, repository) = (&spec.image_policies[&key("app")], &spec.image_repositories[&key("app")]);
     let first_seen = &FirstSeen::default();
-    let chosen = choices.choose(&app(), policy, repository, &Tags { known, change, first_seen })?;
+    let chosen = choices.choose(
+        &app(),
+        policy,
+        repository,
+        &Guards::default(),
+        &Tags { known, change, first_seen },
+    )?;
     let pinned = reflects(policy);
-    choices.set_latest(&app(), image(chosen.as_str(), pinned), TestClock::default().now());
+    choices.set_latest(&app(), image(chosen.as_str(), pinned), None, TestClock::default().now());
     Ok(chosen.to_string())
 }
 
 /// What a lane finds.
 fn chosen(choices: &Choices, spec: &Spec) -> Result<String, String> {
     let (policy, repository) = (&spec.image_policies[&key("app")], &spec.image_repositories[&key("app")]);
-    choices.chosen(&app(), policy, repository).map(|choice| choice.image.to_string())
+    choices.chosen(&app(), policy, repository, &Guards::default()).map(|(choice, _)| choice.image.to_string())
 }
 
 #[test]
@@ -82,12 +89,18 @@ fn what_another_rule_chose_is_not_written_before_the_registry_was_looked_at() {
         let (policy, repository) =
             (&after.image_policies[&key("app")], &after.image_repositories[&key("app")]);
         let (change, first_seen) = (&Change::default(), &FirstSeen::default());
-        let found = choices.choose(&app(), policy, repository, &Tags { known: &tags, change, first_seen });
+        let found = choices.choose(
+            &app(),
+            policy,
+            repository,
+            &Guards::default(),
+            &Tags { known: &tags, change, first_seen },
+        );
         assert_eq!(found, Ok(tag(best)));
         assert_eq!(chosen(&choices, &after), Err(CHANGED.to_owned()));
         let digest = reflects(policy).then(|| Digest::parse(&digest('a')).unwrap());
         let image = ImageRef { name: repository.spec_image.clone(), tag: tag(best), digest };
-        choices.set_latest(&app(), image.clone(), TestClock::default().now());
+        choices.set_latest(&app(), image.clone(), None, TestClock::default().now());
         assert_eq!(chosen(&choices, &after), Ok(image.to_string()));
         assert_eq!(chosen(&choices, &before), Err(CHANGED.to_owned()), "a lane that is late");
         assert_eq!(chosen(&choices, &after), Ok(image.to_string()), "and does no harm");
@@ -143,17 +156,17 @@ fn an_answer_about_a_tag_above_the_choice_holds_for_a_minute() {
     look(&choices, &spec, &known(&["1.1.0"])).unwrap();
     let gone = |choices: &Choices| {
         let (policy, repository) = (&spec.image_policies[&key("app")], &spec.image_repositories[&key("app")]);
-        choices.chosen(&app(), policy, repository).unwrap().gone
+        choices.chosen(&app(), policy, repository, &Guards::default()).unwrap().0.gone
     };
     let ask = |choices: &Choices| choices.is_to_be_asked(&app(), &present, clock.now());
     assert!(ask(&choices));
     choices.asked(&app(), present.clone(), true, clock.now());
     assert!(!ask(&choices));
     assert_eq!(gone(&choices), BTreeSet::from([present.clone()]));
-    choices.set_latest(&app(), image("1.1.0", false), clock.now());
+    choices.set_latest(&app(), image("1.1.0", false), None, clock.now());
     assert_eq!(gone(&choices).len(), 1, "a look at the registry in between does not matter");
     clock.advance(60);
-    choices.set_latest(&app(), image("1.1.0", false), clock.now());
+    choices.set_latest(&app(), image("1.1.0", false), None, clock.now());
     assert!(gone(&choices).is_empty() && ask(&choices));
     choices.asked(&app(), present.clone(), false, clock.now());
     assert!(gone(&choices).is_empty() && !ask(&choices));
@@ -202,7 +215,9 @@ fn each_variant_that_stands_in_git_has_its_best_tag_and_the_others_have_none() {
             .into_iter()
             .map(|track| {
                 let tags = Tags { known, change, first_seen: &first_seen };
-                choices.choose(&track, policy, repository, &tags).map(|tag| tag.to_string())
+                choices
+                    .choose(&track, policy, repository, &Guards::default(), &tags)
+                    .map(|tag| tag.to_string())
             })
             .collect::<Vec<_>>()
     };

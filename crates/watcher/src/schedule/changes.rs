@@ -8,8 +8,8 @@ use windlass_model::resource::{
 };
 use windlass_model::{ObjectRef, Spec};
 
-/// The ImageRepositories and ImageUpdateAutomations that are new, or whose own fields, Secrets, policies or
-/// GitRepository differ. Suspended ones are left out: resuming one is a difference. A moved line is not.
+/// The ImageRepositories and ImageUpdateAutomations that are new, or whose own fields, Secrets, policies,
+/// Guards or GitRepository differ. Suspended ones are left out: resuming one is a difference. A moved line is not.
 pub(super) fn changed(old: &Spec, new: &Spec) -> BTreeSet<ObjectRef> {
     let repositories = new
         .image_repositories
@@ -19,7 +19,8 @@ pub(super) fn changed(old: &Spec, new: &Spec) -> BTreeSet<ObjectRef> {
     let policies = new
         .image_policies
         .values()
-        .filter(|policy| !policy.suspend && !same_policy(old, new, policy))
+        .filter(|policy| !policy.suspend)
+        .filter(|policy| !same_policy(old, new, policy) || !same_guards(old, new, policy))
         .filter_map(|policy| new.image_repositories.get(&policy.repository))
         .filter(|repository| !repository.suspend)
         .map(|repository| repository.object_ref());
@@ -44,6 +45,22 @@ fn same_policy(old: &Spec, new: &Spec, policy: &Arc<ImagePolicy>) -> bool {
     let namespace = &policy.meta.key.namespace;
     same(before, Some(policy), |policy| &mut policy.meta)
         && old.namespaces.get(namespace) == new.namespaces.get(namespace)
+}
+
+/// The Guards that concern what a policy chooses, and the Secrets that hold their keys and trust roots.
+fn same_guards(old: &Spec, new: &Spec, policy: &ImagePolicy) -> bool {
+    let guards = |spec: &Spec| {
+        let image =
+            spec.image_repositories.get(&policy.repository).map(|repository| repository.image.clone());
+        let stated =
+            image.iter().flat_map(|image| spec.guards_of(image, &policy.meta.key.namespace)).map(|guard| {
+                let secrets =
+                    guard.secrets().map(|key| spec.secrets.get(key).map(|secret| secret.values.clone()));
+                (guard.meta.key.clone(), guard.rules.clone(), secrets.collect::<Vec<_>>())
+            });
+        stated.collect::<Vec<_>>()
+    };
+    guards(old) == guards(new)
 }
 
 fn same_automation(old: &Spec, new: &Spec, automation: &Arc<ImageUpdateAutomation>) -> bool {

@@ -8,6 +8,7 @@ use windlass_model::load::{Loaded, Problem, Severity, cross_check, readiness};
 use windlass_model::resource::Resource as _;
 use windlass_model::{ObjectKey, ObjectRef, Spec};
 use windlass_promoter::signing_problems;
+use windlass_verify::Judge;
 
 /// A configuration at one instant. A reload makes a new one; resources that did not change are shared between the two.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,7 @@ impl Configuration {
     pub(super) fn new(loaded: Loaded, mut problems: Vec<Problem>, generation: u64) -> Self {
         let mut found = cross_check(&loaded.spec);
         let mut readiness = readiness(&loaded.spec);
+        guard_problems(&loaded.spec, &mut found, &mut readiness);
         for (key, message) in signing_problems(&loaded.spec) {
             found.extend(not_signing(&loaded.spec, &key, message, &mut readiness));
         }
@@ -71,6 +73,34 @@ impl Configuration {
 }
 
 /// An automation whose signing key does not open.
+/// What keeps Guards from allowing anything: keys, expressions and trust roots that cannot be used. What is told of a
+/// field already is not told again.
+fn guard_problems(spec: &Spec, found: &mut Vec<Problem>, readiness: &mut BTreeMap<ObjectRef, String>) {
+    for guard in spec.guards.values() {
+        let object = guard.object_ref();
+        for (field, message) in Judge::new(guard, spec).problems() {
+            let told = |problem: &Problem| problem.object.as_ref() == Some(&object) && problem.field == field;
+            if found.iter().any(told) {
+                continue;
+            }
+            refuse(readiness, &object, &field, &message);
+            found.push(Problem {
+                origin: guard.meta.origin.clone(),
+                severity: Severity::Error,
+                object: Some(object.clone()),
+                field,
+                message,
+            });
+        }
+    }
+}
+
+fn refuse(readiness: &mut BTreeMap<ObjectRef, String>, object: &ObjectRef, field: &str, message: &str) {
+    let reasons = readiness.entry(object.clone()).or_default();
+    let separator = if reasons.is_empty() { "" } else { "; " };
+    *reasons = format!("{reasons}{separator}{field}: {message}");
+}
+
 fn not_signing(
     spec: &Spec,
     key: &ObjectKey,
@@ -79,9 +109,7 @@ fn not_signing(
 ) -> Option<Problem> {
     let automation = spec.automations.get(key)?;
     let object = automation.object_ref();
-    let reasons = readiness.entry(object.clone()).or_default();
-    let separator = if reasons.is_empty() { "" } else { "; " };
-    *reasons = format!("{reasons}{separator}{SIGNING_SECRET}: {message}");
+    refuse(readiness, &object, SIGNING_SECRET, &message);
     Some(Problem {
         origin: automation.meta.origin.clone(),
         severity: Severity::Error,

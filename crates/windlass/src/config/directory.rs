@@ -35,6 +35,13 @@ pub(super) struct Listing {
 }
 
 impl Listing {
+    /// One file alone.
+    pub(super) fn of_file(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let files = BTreeMap::from([(name.as_ref().into(), path.to_path_buf())]);
+        Self { files, ..Self::default() }
+    }
+
     /// Whether a file that is not listed may exist all the same.
     pub(super) fn may_hide(&self, path: &str) -> bool {
         self.unreadable.iter().any(|directory| {

@@ -16,3 +16,14 @@ pub use check::{Report, check};
 pub use configuration::Configuration;
 pub(crate) use semantics::PolicySemantics;
 pub use source::Source;
+
+/// Reads a directory, or one file, once.
+///
+/// # Errors
+/// It does not exist or cannot be read.
+pub(crate) fn read(path: &std::path::Path) -> anyhow::Result<Configuration> {
+    if path.is_file() {
+        return Ok(Source::read_file(path));
+    }
+    Source::open(path).map(|(_, configuration)| configuration)
+}

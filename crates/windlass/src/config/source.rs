@@ -22,6 +22,8 @@ type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 /// A configuration directory that is followed.
 pub struct Source {
     root: PathBuf,
+    /// The only file below the root that counts, where only one does.
+    only: Option<PathBuf>,
     semantics: Arc<dyn Semantics>,
     environment: Environment,
     prints: Prints,
@@ -59,8 +61,27 @@ impl Source {
         environment: Environment,
     ) -> anyhow::Result<(Self, Configuration)> {
         std::fs::read_dir(root).with_context(|| format!("--config {} cannot be read", root.display()))?;
+        Ok(Self::start(root, None, semantics, environment))
+    }
+
+    /// Reads one file, once.
+    pub(super) fn read_file(path: &Path) -> Configuration {
+        let root = path.parent().unwrap_or(Path::new("."));
+        let environment = Arc::new(process_environment);
+        let (_, configuration) =
+            Self::start(root, Some(path.to_path_buf()), Arc::new(PolicySemantics), environment);
+        configuration
+    }
+
+    fn start(
+        root: &Path,
+        only: Option<PathBuf>,
+        semantics: Arc<dyn Semantics>,
+        environment: Environment,
+    ) -> (Self, Configuration) {
         let mut source = Self {
             root: root.to_path_buf(),
+            only,
             semantics,
             environment,
             prints: Prints::default(),
@@ -72,7 +93,7 @@ impl Source {
         };
         let listing = source.look();
         let configuration = source.apply(&listing);
-        Ok((source, configuration))
+        (source, configuration)
     }
 
     /// Looks for changes. A change is taken when two looks in a row see the same, so that a file that is being written
@@ -93,7 +114,10 @@ impl Source {
     }
 
     fn look(&mut self) -> Listing {
-        let listing = directory::list(&self.root);
+        let listing = match &self.only {
+            Some(path) => Listing::of_file(path),
+            None => directory::list(&self.root),
+        };
         let texts = listing.files.values().map(|path| (path.as_path(), MAX_FILE));
         let values = self.files.values().flat_map(|entry| &entry.values);
         let values = values.map(|(path, _)| (path.as_path(), MAX_VALUE));
@@ -140,14 +164,18 @@ impl Source {
         self.prints.set(path, print.clone());
         let len = content.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let mut values = Vec::new();
+        let known = previous.is_some();
+        let unreadable = |why: String| {
+            let file = SourceFile::unreadable(name, why);
+            if known { file } else { file.fail_closed() }
+        };
         let file = match content.map(String::from_utf8) {
-            Ok(Ok(_)) if len > room => SourceFile::unreadable(
-                name,
-                format!("all files together are larger than {} MiB", MAX_TOTAL >> 20),
-            ),
+            Ok(Ok(_)) if len > room => {
+                unreadable(format!("all files together are larger than {} MiB", MAX_TOTAL >> 20))
+            }
             Ok(Ok(text)) => self.parse(name, &text, &mut values),
-            Ok(Err(_)) => SourceFile::unreadable(name, "is not UTF-8 text: convert it"),
-            Err(error) => SourceFile::unreadable(name, error.to_string()),
+            Ok(Err(_)) => unreadable("is not UTF-8 text: convert it".to_owned()),
+            Err(error) => unreadable(error.to_string()),
         };
         let file = match previous {
             Some(previous) if file.broken => file.keeping(&previous.file),

@@ -1,8 +1,7 @@
-//! Guards: what they need and do not find, and which policies may not be acted on because of them.
+//! Guards: what they need and do not find.
 
 use super::{About, Check};
 use crate::guard::{Guard, Trust};
-use crate::resource::ImageRepository;
 
 /// How the keys of public keys end, as cosign names them and Flux finds them.
 const PUBLIC_KEY: &str = ".pub";
@@ -10,20 +9,6 @@ const PUBLIC_KEY: &str = ".pub";
 const TRUSTED_ROOT: &str = "trusted_root.json";
 
 impl Check<'_> {
-    /// Nothing unverified is written: until candidates are verified here, what a Guard concerns is not written at all.
-    pub(super) fn guarded(&mut self, about: &About<'_>, repository: &ImageRepository) {
-        let guards = self.spec.guards_of(&repository.image, about.namespace());
-        let names: Vec<String> = guards.map(|guard| format!("Guard/{}", guard.meta.key.name)).collect();
-        if !names.is_empty() {
-            let message = format_args!(
-                "{} is guarded by {}, and Guards are not enforced by this version: it is not written",
-                repository.image,
-                names.join(", ")
-            );
-            self.blocking(about, "spec.imageRepositoryRef", message);
-        }
-    }
-
     /// Whatever a Guard lacks fails closed where it is used; the reasons are told here.
     pub(super) fn guard(&mut self, guard: &Guard) {
         let about = About::new(guard);
