@@ -13,6 +13,13 @@ use crate::image::{Digest, ImageName, canonical_registry};
 use crate::name::{Kind, ObjectKey};
 use crate::resource::{Meta, Resource};
 
+mod attestation;
+
+pub use attestation::{
+    AttestationRule, Condition, Predicate, SHORT_NAMES, Severity, SlsaCondition, UnknownPredicateType,
+    VulnCondition, predicate_type,
+};
+
 /// A Guard, cluster-scoped: its name is both parts of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
@@ -179,15 +186,6 @@ pub enum Quorum {
         /// At least one.
         minimum: usize,
     },
-}
-
-/// `require.attestations[]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttestationRule {
-    /// `predicateType`, exact.
-    pub predicate_type: String,
-    /// `authorities`: any of these.
-    pub authorities: Vec<String>,
 }
 
 /// `deny[]`: no image with this tag or this digest.

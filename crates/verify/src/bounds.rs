@@ -17,3 +17,6 @@ pub(crate) const CERTIFICATES: usize = 16;
 pub(crate) const ROOT_BYTES: usize = 1 << 20;
 /// Most public keys in one text.
 pub(crate) const KEYS: usize = 64;
+/// Largest statement, in bytes, with its predicate. Its JSON is nested at most 128 levels deep, which is `serde_json`'s
+/// own limit.
+pub(crate) const STATEMENT_BYTES: usize = 1 << 20;

@@ -3,6 +3,7 @@
 //! This crate owns the bounds on what is looked at, what counts as a signature, and whose it is. It never asks a
 //! network, never writes, and never decides what is promoted. The Sigstore crates are behind one module, `sigstore`.
 
+mod attest;
 mod bounds;
 mod identity;
 mod key;
@@ -10,6 +11,7 @@ mod root;
 mod sigstore;
 mod statement;
 
+pub use attest::{Age, AttestationCheck, AttestationError, CelError, CelFault, Fault, Unmet};
 pub use identity::{Identities, IdentityError};
 pub use key::{Key, KeyError};
 pub use root::{RootError, TrustRoot};

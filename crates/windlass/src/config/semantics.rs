@@ -1,14 +1,16 @@
-//! Checks whose grammar `windlass-policy` and `windlass-manifest` own, lent to the loader, so that a wrong constraint, expression or template
+//! Checks whose grammar `windlass-policy`, `windlass-manifest` and `windlass-verify` own, lent to the loader, so that a wrong constraint, expression or template
 //! is told at its exact field and line.
 
 use windlass_manifest::glob::Glob;
 use windlass_manifest::path::{DocumentSelector, KeyPath};
+use windlass_model::guard::AttestationRule;
 use windlass_model::load::Semantics;
 use windlass_policy::calver::CalendarFormat;
 use windlass_policy::constraint::Constraint;
 use windlass_policy::expand::Expansion;
 use windlass_policy::go_regex::GoRegex;
 use windlass_policy::template::Template;
+use windlass_verify::AttestationCheck;
 
 /// The policies' own grammars.
 pub(crate) struct PolicySemantics;
@@ -54,6 +56,10 @@ impl Semantics for PolicySemantics {
 
     fn path_pattern(&self, pattern: &str) -> Result<(), String> {
         pattern.parse::<Glob>().map(drop).map_err(|error| error.to_string())
+    }
+
+    fn attestation(&self, rule: &AttestationRule) -> Result<(), String> {
+        AttestationCheck::compile(rule).map(drop).map_err(|error| error.to_string())
     }
 }
 
