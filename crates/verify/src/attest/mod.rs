@@ -230,7 +230,7 @@ impl fmt::Display for Age {
 }
 
 /// A text of somebody else's, for a message: without control characters, and short.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown: String =
         text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

@@ -49,10 +49,12 @@ fn changed(predicate: &Value, pointer: &str, value: Value) -> Value {
     changed
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields have it")]
 fn exact(text: &str) -> Option<TextRule> {
     Some(TextRule::Exact(text.to_owned()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields have it")]
 fn pattern(expression: &str) -> Option<TextRule> {
     Some(TextRule::Pattern { expression: expression.to_owned(), anchored: true })
 }

@@ -23,15 +23,15 @@ pub(super) fn check(limits: &VulnCondition, predicate: &Value, now: Timestamp) -
     } else {
         return Err(result.fault(Fault::Nothing("`scanner.result` is neither Trivy's nor Grype's")));
     };
-    let worse = || findings.iter().filter(|finding| finding.severity > limit);
-    match worse().max_by_key(|finding| finding.severity) {
+    let excessive = || findings.iter().filter(|finding| finding.severity > limit);
+    match excessive().max_by_key(|finding| finding.severity) {
         None => Ok(()),
         Some(worst) => Err(Unmet::Severe {
             id: shown(worst.id),
             package: shown(worst.package),
             severity: worst.severity,
             limit,
-            count: worse().count(),
+            count: excessive().count(),
         }),
     }
 }

@@ -78,7 +78,7 @@ impl<'v> Run<'v> {
             }
             Node::In(pair) => self.is_in(pair),
             Node::Size(operand) => self.size(operand),
-            Node::Text(pair, test) => self.text_test(pair, *test),
+            Node::Text(pair, wanted) => self.text_test(pair, *wanted),
             Node::Matches(operand, pattern) => self.matches(operand, pattern),
             Node::Loop(each) => self.each(each),
         }
@@ -92,15 +92,15 @@ impl<'v> Run<'v> {
         }
     }
 
-    fn text_test(&mut self, pair: &'v [Node; 2], test: TextTest) -> Result<Value<'v>, CelFault> {
+    fn text_test(&mut self, pair: &'v [Node; 2], wanted: TextTest) -> Result<Value<'v>, CelFault> {
         let (text, part) = self.pair(pair)?;
         match (text.as_text(), part.as_text()) {
             (Some(text), Some(part)) => {
                 self.budget.read(text.len())?;
-                Ok(Value::Bool(test.holds(text, part)))
+                Ok(Value::Bool(wanted.holds(text, part)))
             }
-            (Some(_), None) => Err(wrong(test.name(), &part)),
-            (None, _) => Err(wrong(test.name(), &text)),
+            (Some(_), None) => Err(wrong(wanted.name(), &part)),
+            (None, _) => Err(wrong(wanted.name(), &text)),
         }
     }
 
