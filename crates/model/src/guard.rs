@@ -263,6 +263,28 @@ pub enum Trust {
     KeySecret(ObjectKey),
     /// `keyless.identities`: any of these, at least one.
     Keyless(Vec<Identity>),
+    /// `notation`: signatures of the Notary Project.
+    Notation(NotationTrust),
+}
+
+/// `notation`: a trust policy document and the certificates of its trust stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationTrust {
+    /// `secretRef`: a Secret with `trustpolicy.json` and certificates (`*.crt`, `*.pem`), as Flux has it.
+    pub secret: ObjectKey,
+    /// `trustStores`: which keys of the Secret are in which store (`ca:NAME`, `signingAuthority:NAME`); empty: all
+    /// certificates are in the one store that the document names.
+    pub trust_stores: BTreeMap<String, Vec<String>>,
+}
+
+impl NotationTrust {
+    /// The Secret's key that holds the trust policy document.
+    pub const POLICY: &'static str = "trustpolicy.json";
+
+    /// Whether a Secret's key holds certificates.
+    pub fn is_certificates(key: &str) -> bool {
+        [".crt", ".pem"].iter().any(|end| key.len() > end.len() && key.ends_with(end))
+    }
 }
 
 /// `keyless.identities[]`

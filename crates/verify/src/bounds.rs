@@ -20,3 +20,5 @@ pub(crate) const KEYS: usize = 64;
 /// Largest statement, in bytes, with its predicate. Its JSON is nested at most 128 levels deep, which is `serde_json`'s
 /// own limit.
 pub(crate) const STATEMENT_BYTES: usize = 1 << 20;
+/// Largest trust policy document of Notation, in bytes.
+pub(crate) const TRUST_POLICY_BYTES: usize = 1 << 18;

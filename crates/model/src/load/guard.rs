@@ -5,6 +5,7 @@ use super::duration::Units;
 use super::fields::{Fields, Sink, Slot, quoted, shown};
 use super::nearest::nearest;
 use super::node::{Node, Value};
+use super::notation::notation;
 use super::object::{MAX_LABEL, Object, check_name, meta_of_broken};
 use crate::guard::{
     Authority, Denial, Denied, Formats, Guard, GuardRules, Identity, ImageGlob, Pin, Quorum, Scope, TextRule,
@@ -174,10 +175,7 @@ fn trust(object: &Object<'_>, fields: &Fields<'_>) -> Option<Trust> {
     match (fields.slot("key"), fields.slot("keyless"), fields.slot("notation")) {
         (Some(slot), None, None) => key(&slot),
         (None, Some(slot), None) => keyless(object, &slot),
-        (None, None, Some(slot)) => {
-            slot.error("Notation signatures are not verified by this version");
-            None
-        }
+        (None, None, Some(slot)) => notation(fields, &slot).map(Trust::Notation),
         _ => {
             fields.error(format_args!("needs exactly one of {}", quoted(CHOICES.into_iter())));
             None
@@ -269,7 +267,7 @@ fn formats(fields: &Fields<'_>) -> Option<Formats> {
 }
 
 /// A Guard has no namespace that a reference could default to.
-fn secret_reference(slot: &Slot<'_>) -> Option<ObjectKey> {
+pub(super) fn secret_reference(slot: &Slot<'_>) -> Option<ObjectKey> {
     let fields = slot.fields(&["name", "namespace"])?;
     let (name, namespace) = (fields.required("name"), fields.required("namespace"));
     Some(ObjectKey::new(namespace?.filled_text()?, name?.filled_text()?))

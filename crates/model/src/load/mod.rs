@@ -22,6 +22,7 @@ mod image_repository;
 mod kinds;
 mod nearest;
 mod node;
+mod notation;
 mod notifier;
 mod object;
 mod problem;
