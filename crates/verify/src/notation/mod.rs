@@ -14,6 +14,8 @@ mod subject;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use windlass_model::guard::NotationTrust;
+use windlass_model::resource::Secret;
 
 use crate::bounds;
 use crate::sigstore::Signer;
@@ -42,6 +44,9 @@ pub struct Notation {
 /// Why there is nothing to verify by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotationError {
+    /// The Secret holds no document.
+    #[error("there is no `{key}`", key = NotationTrust::POLICY)]
+    NoDocument,
     /// Past the limit.
     #[error("the trust policy document has more than {limit} bytes", limit = bounds::TRUST_POLICY_BYTES)]
     TooLarge,
@@ -228,6 +233,14 @@ pub enum NotationRefused {
 }
 
 impl Notation {
+    /// Reads what an authority's Secret holds: the document, and every certificate.
+    pub fn from_secret(secret: &Secret, trust: &NotationTrust) -> Result<Self, NotationError> {
+        let document = secret.get(NotationTrust::POLICY).ok_or(NotationError::NoDocument)?;
+        let keys = secret.values.keys().filter(|key| NotationTrust::is_certificates(key));
+        let certificates = keys.filter_map(|key| Some((key.clone(), secret.get(key)?.to_vec()))).collect();
+        Self::compile(document, &certificates, &trust.trust_stores)
+    }
+
     /// Reads a trust policy document and its certificates.
     ///
     /// `certificates` are files by name, in PEM or DER. `stores` says which of them are in which store (`ca:acme`).

@@ -8,6 +8,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, date_time_ymd,
 };
 use serde_json::{Value, json};
+use windlass_model::ObjectKey;
+use windlass_model::resource::{Meta, Origin, SecretValue};
 
 use super::*;
 
@@ -517,6 +519,33 @@ fn certificates_go_to_the_stores_that_they_are_meant_for() {
     assert!(told(&BTreeMap::new()).contains("has no certificates"));
     let broken = BTreeMap::from([("a.pem".to_owned(), format!("{BEGIN}\n!\n").into_bytes())]);
     assert!(told(&broken).contains("the certificates of `a.pem` cannot be used"));
+}
+
+#[test]
+fn a_secret_is_read_as_flux_has_it() {
+    let pki = Pki::new();
+    let chain = pki.chain();
+    let secret = |values: &[(&str, &[u8])]| {
+        let origin = Origin { file: "f.yaml".into(), line: 1 };
+        let meta = Meta {
+            key: ObjectKey::new("security", "notation"),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            origin,
+            unsupported: Vec::new(),
+        };
+        let values = values.iter().map(|(key, value)| ((*key).to_owned(), SecretValue::new(value.to_vec())));
+        Secret { meta, values: values.collect() }
+    };
+    let trust =
+        NotationTrust { secret: ObjectKey::new("security", "notation"), trust_stores: BTreeMap::new() };
+    let document = document("ca:x", SIGNER, &strict());
+    let whole = secret(&[("trustpolicy.json", &document), ("a.crt", &chain[2]), ("notes.txt", b"x")]);
+    let notation = Notation::from_secret(&whole, &trust).unwrap();
+    assert!(verify(&notation, &pki.envelope(&chain, &header(), &payload())).is_ok());
+    let told = |secret: &Secret| Notation::from_secret(secret, &trust).unwrap_err().to_string();
+    assert_eq!(told(&secret(&[("a.crt", &chain[2])])), "there is no `trustpolicy.json`");
+    assert!(told(&secret(&[("trustpolicy.json", &document)])).contains("has no certificates"));
 }
 
 #[test]

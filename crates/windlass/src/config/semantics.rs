@@ -65,6 +65,8 @@ impl Semantics for PolicySemantics {
 
 #[cfg(test)]
 mod tests {
+    use windlass_model::guard::Condition;
+
     use super::*;
 
     #[test]
@@ -77,6 +79,13 @@ mod tests {
         assert!(semantics.exclusion("[").is_err());
         assert_eq!(semantics.calendar_format("YYYY.0M.DD[-MICRO]"), Ok(()));
         assert!(semantics.calendar_format("0M.DD").is_err());
+        let expression = |text: &str| AttestationRule {
+            predicate_type: "https://example.com/review".to_owned(),
+            authorities: Vec::new(),
+            condition: Some(Condition::Cel(text.to_owned())),
+        };
+        assert_eq!(semantics.attestation(&expression("size(predicate.reviewers) > 1")), Ok(()));
+        assert!(semantics.attestation(&expression("size(predicate.")).is_err());
         assert_eq!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts"), Ok(()));
         assert!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts1").is_err());
         assert_eq!(semantics.message_template("Update {{ .AutomationObject }}"), Ok(()));
