@@ -13,6 +13,13 @@ use crate::image::{Digest, ImageName, canonical_registry};
 use crate::name::{Kind, ObjectKey};
 use crate::resource::{Meta, Resource};
 
+mod attestation;
+
+pub use attestation::{
+    AttestationRule, Condition, Predicate, SHORT_NAMES, Severity, SlsaCondition, UnknownPredicateType,
+    VulnCondition, predicate_type,
+};
+
 /// A Guard, cluster-scoped: its name is both parts of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
@@ -38,6 +45,7 @@ impl Guard {
         authorities.flat_map(|authority| {
             let keys = match &authority.trust {
                 Trust::KeySecret(key) => Some(key),
+                Trust::Notation(notation) => Some(&notation.secret),
                 Trust::Keys(_) | Trust::Keyless(_) => None,
             };
             keys.into_iter().chain(&authority.trust_root)
@@ -195,15 +203,6 @@ pub enum Quorum {
     },
 }
 
-/// `require.attestations[]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttestationRule {
-    /// `predicateType`, exact.
-    pub predicate_type: String,
-    /// `authorities`: any of these.
-    pub authorities: Vec<String>,
-}
-
 /// `deny[]`: no image with this tag or this digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
@@ -279,6 +278,28 @@ pub enum Trust {
     KeySecret(ObjectKey),
     /// `keyless.identities`: any of these, at least one.
     Keyless(Vec<Identity>),
+    /// `notation`: signatures of the Notary Project.
+    Notation(NotationTrust),
+}
+
+/// `notation`: a trust policy document and the certificates of its trust stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotationTrust {
+    /// `secretRef`: a Secret with `trustpolicy.json` and certificates (`*.crt`, `*.pem`), as Flux has it.
+    pub secret: ObjectKey,
+    /// `trustStores`: which keys of the Secret are in which store (`ca:NAME`, `signingAuthority:NAME`); empty: all
+    /// certificates are in the one store that the document names.
+    pub trust_stores: BTreeMap<String, Vec<String>>,
+}
+
+impl NotationTrust {
+    /// The Secret's key that holds the trust policy document.
+    pub const POLICY: &'static str = "trustpolicy.json";
+
+    /// Whether a Secret's key holds certificates.
+    pub fn is_certificates(key: &str) -> bool {
+        [".crt", ".pem"].iter().any(|end| key.len() > end.len() && key.ends_with(end))
+    }
 }
 
 /// `keyless.identities[]`

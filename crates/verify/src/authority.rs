@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use windlass_model::guard::{self, Trust};
 use windlass_model::{ImageName, ObjectKey, Spec};
 
-use crate::evidence::{Evidence, Form, Wanted};
+use crate::evidence::{Described, Evidence, Form, Wanted};
 use crate::identity::Identities;
 use crate::key::Key;
 use crate::legacy::{self, Layer};
+use crate::notation::{Notation, NotationRefused, Target};
 use crate::root::TrustRoot;
 use crate::sigstore::{Artifact, Demands, Refused, Signed, Signer, Trusted, verify_bundle};
 use crate::statement::Statement;
@@ -38,6 +40,16 @@ pub(crate) struct Authority {
 enum Believed {
     Keys(Vec<Key>),
     Keyless(Identities),
+    Notation(Notation),
+}
+
+/// An image, as evidence is judged against it.
+pub(crate) struct Judged<'a> {
+    pub(crate) image: &'a ImageName,
+    pub(crate) sha256: Sha256,
+    /// As the source of the evidence has it.
+    pub(crate) manifest: Option<&'a Described>,
+    pub(crate) now: Timestamp,
 }
 
 /// What evidence shows by an authority.
@@ -67,6 +79,12 @@ impl Authority {
             Trust::Keyless(identities) => {
                 Believed::Keyless(Identities::new(identities).map_err(|error| error.to_string())?)
             }
+            Trust::Notation(notation) => {
+                let key = &notation.secret;
+                let secret = spec.secrets.get(key).ok_or_else(|| format!("Secret/{key} does not exist"))?;
+                let read = Notation::from_secret(secret, notation);
+                Believed::Notation(read.map_err(|error| format!("Secret/{key}: {error}"))?)
+            }
         };
         let root = match &authority.trust_root {
             Some(key) => secret_root(key, spec)?,
@@ -89,30 +107,41 @@ impl Authority {
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { legacy: self.formats.legacy, bundle: self.formats.bundle, platforms: false }
+        match self.trust {
+            Believed::Notation(_) => Wanted { notation: true, ..Wanted::default() },
+            Believed::Keys(_) | Believed::Keyless(_) => {
+                Wanted { legacy: self.formats.legacy, bundle: self.formats.bundle, ..Wanted::default() }
+            }
+        }
     }
 
-    pub(crate) fn root(&self) -> &TrustRoot {
-        &self.root
+    /// SHA-256 of what it believes by: the trust root, or the trust policy with its certificates.
+    pub(crate) fn root(&self) -> &str {
+        match &self.trust {
+            Believed::Notation(notation) => notation.sha256(),
+            Believed::Keys(_) | Believed::Keyless(_) => self.root.sha256(),
+        }
     }
 
     /// Everything that a verdict of this authority depends on, for a cache's key.
     pub(crate) fn identify(&self, into: &mut impl FnMut(&str)) {
-        into(self.root.sha256());
+        into(self.root());
         match &self.trust {
             Believed::Keys(keys) => keys.iter().for_each(|key| into(key.fingerprint())),
-            Believed::Keyless(_) => {}
+            Believed::Keyless(_) | Believed::Notation(_) => {}
         }
     }
 
     /// Whether this kind of evidence is looked at.
     pub(crate) fn reads(&self, evidence: &Evidence) -> bool {
-        if evidence.form.is_legacy() { self.formats.legacy } else { self.formats.bundle }
+        evidence.form.is_wanted(self.wanted())
     }
 
     /// What a piece of evidence shows of the image with this digest.
-    pub(crate) fn prove(&self, evidence: &Evidence, image: &Sha256) -> Result<Proven, Unproven> {
+    pub(crate) fn prove(&self, evidence: &Evidence, judged: &Judged<'_>) -> Result<Proven, Unproven> {
+        let image = &judged.sha256;
         match &self.trust {
+            Believed::Notation(notation) => by_notation(notation, evidence, judged),
             Believed::Keyless(identities) => self.prove_by(evidence, image, Trusted::Keyless(identities)),
             Believed::Keys(keys) => {
                 let mut why = None;
@@ -125,7 +154,7 @@ impl Authority {
                 Err(match why {
                     Some(why) if keys.len() == 1 => why,
                     Some(why) => Unproven::NoKey { keys: keys.len(), first: Box::new(why) },
-                    None => Unproven::NoKey { keys: 0, first: Box::new(Unproven::Plain) },
+                    None => Unproven::Plain,
                 })
             }
         }
@@ -142,6 +171,7 @@ impl Authority {
             Ok(verify_bundle(bundle, artifact, trusted, self.demands, &self.root)?)
         };
         match &evidence.form {
+            Form::Notation(_) => Err(Unproven::Plain),
             Form::Bundle => self.claim(verify(&evidence.bytes, about)?, image),
             Form::Attestation(annotations) => {
                 let bundle = legacy::to_bundle(Layer::Attestation, &evidence.bytes, annotations)?;
@@ -178,6 +208,17 @@ impl Authority {
     }
 }
 
+/// A signature of the Notary Project is about the manifest's descriptor, whole.
+fn by_notation(notation: &Notation, evidence: &Evidence, judged: &Judged<'_>) -> Result<Proven, Unproven> {
+    let Form::Notation(media_type) = &evidence.form else { return Err(Unproven::Plain) };
+    let manifest = judged.manifest.ok_or(Unproven::Manifest)?;
+    let target =
+        Target { media_type: &manifest.media_type, digest: &judged.sha256.digest, size: manifest.size };
+    let repository = judged.image.to_string();
+    let signed = notation.verify(&evidence.bytes, media_type, target, &repository, judged.now)?;
+    Ok(Proven { signer: signed.signer, claim: Claim::Signature })
+}
+
 /// An image's digest as the text and as the bytes that it stands for.
 #[derive(Debug)]
 pub(crate) struct Sha256 {
@@ -201,6 +242,11 @@ pub(crate) enum Unproven {
     Refused(#[from] Refused),
     #[error(transparent)]
     Legacy(#[from] legacy::LegacyError),
+    #[error(transparent)]
+    Notation(#[from] NotationRefused),
+    /// The registry did not give the image's manifest.
+    #[error("the image's own manifest is not known")]
+    Manifest,
     /// Bytes that happen to be a manifest were signed, by somebody who need not have meant an image.
     #[error("it signs bytes, not an image")]
     Plain,

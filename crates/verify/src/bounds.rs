@@ -23,3 +23,8 @@ pub(crate) const EVIDENCE: usize = 64;
 pub(crate) const EVIDENCE_BYTES: usize = 8 << 20;
 /// Largest configuration of an image, in bytes.
 pub(crate) const CONFIG_BYTES: usize = 4 << 20;
+/// Largest statement, in bytes, with its predicate. Its JSON is nested at most 128 levels deep, which is `serde_json`'s
+/// own limit.
+pub(crate) const STATEMENT_BYTES: usize = 1 << 20;
+/// Largest trust policy document of Notation, in bytes.
+pub(crate) const TRUST_POLICY_BYTES: usize = 1 << 18;

@@ -27,12 +27,18 @@ pub enum Form {
     Signature(BTreeMap<String, String>),
     /// cosign's first format: a DSSE envelope, with the layer's annotations.
     Attestation(BTreeMap<String, String>),
+    /// An envelope of the Notary Project, of this media type.
+    Notation(String),
 }
 
 impl Form {
-    /// Whether it is cosign's first format.
-    pub(crate) fn is_legacy(&self) -> bool {
-        !matches!(self, Form::Bundle)
+    /// Whether it is looked for.
+    pub(crate) fn is_wanted(&self, wanted: Wanted) -> bool {
+        match self {
+            Form::Bundle => wanted.bundle,
+            Form::Signature(_) | Form::Attestation(_) => wanted.legacy,
+            Form::Notation(_) => wanted.notation,
+        }
     }
 }
 
@@ -43,6 +49,8 @@ pub struct Wanted {
     pub legacy: bool,
     /// Bundles among the referrers.
     pub bundle: bool,
+    /// Envelopes of the Notary Project among the referrers.
+    pub notation: bool,
     /// For which platforms the image is.
     pub platforms: bool,
 }
@@ -54,6 +62,7 @@ impl Wanted {
         Self {
             legacy: self.legacy || other.legacy,
             bundle: self.bundle || other.bundle,
+            notation: self.notation || other.notation,
             platforms: self.platforms || other.platforms,
         }
     }
@@ -68,6 +77,17 @@ pub struct Found {
     pub unusable: Vec<String>,
     /// What the registry did not answer: there may be more evidence, so a missing signature means nothing yet.
     pub unread: Vec<String>,
+    /// The image's own manifest: what a signature of the Notary Project is about.
+    pub manifest: Option<Described>,
     /// `os/architecture[/variant]` of the image, where that was asked for.
     pub platforms: Option<Vec<String>>,
+}
+
+/// A manifest, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its media type.
+    pub media_type: String,
+    /// In bytes.
+    pub size: u64,
 }

@@ -14,7 +14,7 @@ use windlass_model::{Digest, Tag};
 use windlass_registry::{Manifest, Reference, Referrer, Repository};
 
 use crate::bounds;
-use crate::evidence::{Evidence, Form, Found, Wanted};
+use crate::evidence::{Described, Evidence, Form, Found, Wanted};
 use crate::platform;
 
 /// All requests for one digest in one repository together.
@@ -24,6 +24,9 @@ const CONCURRENT: usize = 8;
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Both the artifact type and, in earlier versions, the configuration's (Notary Project, "OCI signatures").
+const NOTATION: &str = "application/vnd.cncf.notary.signature";
+const NOTATION_LAYERS: [&str; 2] = ["application/jose+json", "application/cose"];
 const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 /// What cosign 2 calls its first format where it is a referrer (`--registry-referrers-mode=oci-1-1`).
 const LEGACY_REFERRERS: [&str; 2] =
@@ -96,8 +99,11 @@ struct Descriptor {
 impl Gathering<'_> {
     async fn all(&self) -> Found {
         let mut found = Found::default();
-        let (tags, referrers, platforms) = tokio::join!(self.tagged(), self.referrers(), self.platforms());
-        found.platforms = sort(platforms, &mut found);
+        let (tags, referrers, image) = tokio::join!(self.tagged(), self.referrers(), self.image());
+        if let Some((manifest, platforms)) = sort(image, &mut found) {
+            found.manifest = Some(manifest);
+            found.platforms = platforms;
+        }
         let mut listed = tags;
         listed.extend(referrers);
         let mut pieces = Vec::new();
@@ -154,7 +160,7 @@ impl Gathering<'_> {
 
     /// What refers to the image.
     async fn referrers(&self) -> Vec<Looked<Listed>> {
-        if !self.wanted.bundle && !self.wanted.legacy {
+        if !self.wanted.bundle && !self.wanted.legacy && !self.wanted.notation {
             return Vec::new();
         }
         let referrers = match self.repository.referrers(self.subject).await {
@@ -182,7 +188,8 @@ impl Gathering<'_> {
     fn is_interesting(&self, artifact_type: &str) -> bool {
         let bundle = self.wanted.bundle && artifact_type.starts_with(BUNDLE);
         let legacy = self.wanted.legacy && LEGACY_REFERRERS.contains(&artifact_type);
-        bundle || legacy || artifact_type.is_empty()
+        let notation = self.wanted.notation && artifact_type == NOTATION;
+        bundle || legacy || notation || artifact_type.is_empty()
     }
 
     /// Reads a manifest that lists evidence. A referrer must say itself that it refers to the image: the list under
@@ -212,10 +219,10 @@ impl Gathering<'_> {
                 kind if kind.starts_with(BUNDLE) => Form::Bundle,
                 SIMPLE_SIGNING => Form::Signature(annotations),
                 DSSE => Form::Attestation(annotations),
+                kind if NOTATION_LAYERS.contains(&kind) => Form::Notation(kind.to_owned()),
                 _ => continue,
             };
-            let wanted = if form.is_legacy() { self.wanted.legacy } else { self.wanted.bundle };
-            if !wanted {
+            if !form.is_wanted(self.wanted) {
                 continue;
             }
             if layer.size > bounds::BUNDLE_BYTES as u64 {
@@ -238,13 +245,25 @@ impl Gathering<'_> {
         }
     }
 
-    async fn platforms(&self) -> Looked<Vec<String>> {
-        if !self.wanted.platforms {
+    /// The image itself, where its manifest matters.
+    async fn image(&self) -> Looked<(Described, Option<Vec<String>>)> {
+        if !self.wanted.platforms && !self.wanted.notation {
             return Looked::Absent;
         }
-        match platform::of(self.repository, self.subject).await {
-            Ok(Some(platforms)) => Looked::There(platforms),
-            Ok(None) => Looked::Unread(format!("{}: {} is gone", self.repository.image(), self.subject)),
+        let manifest = match self.repository.manifest(self.subject.clone()).await {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                return Looked::Unread(format!("{}: {} is gone", self.repository.image(), self.subject));
+            }
+            Err(error) => return Looked::Unread(error.to_string()),
+        };
+        let described =
+            Described { media_type: manifest.media_type.clone(), size: manifest.bytes.len() as u64 };
+        if !self.wanted.platforms {
+            return Looked::There((described, None));
+        }
+        match platform::of(self.repository, &manifest).await {
+            Ok(platforms) => Looked::There((described, Some(platforms))),
             Err(error) => Looked::Unread(error.to_string()),
         }
     }

@@ -32,7 +32,7 @@ pub enum IdentityError {
     #[error("no identity is given, and without one anybody could sign")]
     Empty,
     /// An exact text is empty.
-    #[error("an empty issuer or subject matches nobody")]
+    #[error("an empty text matches nothing")]
     Blank,
     /// A pattern is no regular expression.
     #[error("`{expression}` is not a regular expression: {why}")]
@@ -44,14 +44,15 @@ pub enum IdentityError {
     },
 }
 
+/// A text or a pattern, ready to compare with.
 #[derive(Debug, Clone)]
-enum Rule {
+pub(crate) enum Rule {
     Exact(String),
     Pattern(Regex),
 }
 
 impl Rule {
-    fn new(rule: &TextRule) -> Result<Self, IdentityError> {
+    pub(crate) fn new(rule: &TextRule) -> Result<Self, IdentityError> {
         match rule {
             TextRule::Exact(text) if text.is_empty() => Err(IdentityError::Blank),
             TextRule::Exact(text) => Ok(Self::Exact(text.clone())),
@@ -70,7 +71,7 @@ impl Rule {
         }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Rule::Exact(wanted) => wanted == text,
             Rule::Pattern(pattern) => pattern.is_match(text),

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256 as Hasher};
 use windlass_model::guard::{AttestationRule, Denial, Denied, Guard, GuardRules, Pin, Quorum};
 use windlass_model::{Digest, ImageName, Spec, Tag};
 
-use crate::authority::{Authority, Claim, Proven, Sha256};
+use crate::attest::AttestationCheck;
+use crate::authority::{Authority, Claim, Judged, Proven, Sha256};
 use crate::evidence::{Found, Wanted};
 use crate::platform;
 use crate::sigstore::Signer;
@@ -44,6 +45,8 @@ pub struct Judge {
 struct Rules {
     stated: GuardRules,
     authorities: BTreeMap<String, Result<Authority, String>>,
+    /// Of `require.attestations`, in their order.
+    attestations: Vec<Result<AttestationCheck, String>>,
 }
 
 impl Judge {
@@ -54,7 +57,9 @@ impl Judge {
         let rules = unsupported.and_then(|()| guard.rules.clone()).map(|stated| {
             let ready = |(name, authority): (&String, &_)| (name.clone(), Authority::new(authority, spec));
             let authorities = stated.authorities.iter().map(ready).collect();
-            Rules { stated, authorities }
+            let compile = |rule| AttestationCheck::compile(rule).map_err(|error| error.to_string());
+            let attestations = stated.attestations.iter().map(compile).collect();
+            Rules { stated, authorities, attestations }
         });
         let fingerprint = fingerprint(&guard.meta.key.name, &rules);
         Self { name: guard.meta.key.name.clone(), rules, fingerprint }
@@ -88,7 +93,10 @@ impl Judge {
                 let broken = |(name, ready): (&String, &Result<_, String>)| {
                     Some((format!("spec.authorities.{name}"), ready.as_ref().err()?.clone()))
                 };
-                rules.authorities.iter().filter_map(broken).collect()
+                let checks = rules.attestations.iter().enumerate().filter_map(|(index, check)| {
+                    Some((format!("spec.require.attestations[{index}]"), check.as_ref().err()?.clone()))
+                });
+                rules.authorities.iter().filter_map(broken).chain(checks).collect()
             }
         }
     }
@@ -100,6 +108,10 @@ impl Judge {
         for authority in rules.named().filter_map(|name| rules.authorities.get(name)?.as_ref().ok()) {
             let wanted = sources.entry(authority.source(image).clone()).or_default();
             *wanted = wanted.or(authority.wanted());
+            if authority.wanted().notation {
+                // Its signatures are about the image's manifest, wherever they lie.
+                sources.entry(image.clone()).or_default().notation = true;
+            }
         }
         if !rules.stated.platforms.is_empty() {
             sources.entry(image.clone()).or_default().platforms = true;
@@ -114,11 +126,12 @@ impl Judge {
         image: &ImageName,
         digest: &Digest,
         found: &BTreeMap<ImageName, Found>,
+        now: Timestamp,
     ) -> Assessment {
         let mut sheet = Assessment::default();
         match &self.rules {
             Err(why) => sheet.unknown(format!("the Guard cannot be loaded: {why}")),
-            Ok(rules) => rules.assess(image, digest, found, &mut sheet),
+            Ok(rules) => rules.assess(image, digest, found, now, &mut sheet),
         }
         sheet
     }
@@ -211,6 +224,7 @@ impl Rules {
         image: &ImageName,
         digest: &Digest,
         found: &BTreeMap<ImageName, Found>,
+        now: Timestamp,
         sheet: &mut Assessment,
     ) {
         self.platforms(found.get(image), sheet);
@@ -221,8 +235,10 @@ impl Rules {
         let Some(sha256) = Sha256::of(digest) else {
             return sheet.deny("its digest is not a SHA-256, which signatures are made for");
         };
+        let manifest = found.get(image).and_then(|found| found.manifest.as_ref());
+        let judged = Judged { image, sha256, manifest, now };
         let opinion = |name: &'_ String| match self.authorities.get(name) {
-            Some(Ok(authority)) => Opinion::of(name, authority, found.get(authority.source(image)), &sha256),
+            Some(Ok(authority)) => Opinion::of(name, authority, found.get(authority.source(image)), &judged),
             Some(Err(why)) => Opinion::none(name, why.clone()),
             None => Opinion::none(name, "there is no such authority".to_owned()),
         };
@@ -231,8 +247,11 @@ impl Rules {
         if let Some(quorum) = &self.stated.signatures {
             signatures(quorum, &opinions, sheet);
         }
-        for rule in &self.stated.attestations {
-            attestation(rule, &opinions, sheet);
+        for (rule, check) in self.stated.attestations.iter().zip(&self.attestations) {
+            match check {
+                Ok(check) => attestation(rule, check, &opinions, now, sheet),
+                Err(why) => sheet.unknown(format!("an attestation cannot be asked for: {why}")),
+            }
         }
     }
 
@@ -290,7 +309,7 @@ impl Opinion {
         Self { name: name.to_owned(), proven: Vec::new(), refused: Vec::new(), unread: vec![why] }
     }
 
-    fn of(name: &str, authority: &Authority, found: Option<&Found>, image: &Sha256) -> Self {
+    fn of(name: &str, authority: &Authority, found: Option<&Found>, judged: &Judged<'_>) -> Self {
         let Some(found) = found else {
             return Self::none(name, "its evidence was not looked for".to_owned());
         };
@@ -301,7 +320,7 @@ impl Opinion {
             unread: found.unread.clone(),
         };
         for evidence in found.evidence.iter().filter(|evidence| authority.reads(evidence)) {
-            match authority.prove(evidence, image) {
+            match authority.prove(evidence, judged) {
                 Ok(proven) => {
                     let predicate_type = match &proven.claim {
                         Claim::Signature => None,
@@ -313,7 +332,7 @@ impl Opinion {
                         predicate_type,
                         digest: evidence.digest.clone(),
                         place: evidence.place.clone(),
-                        trust_root: authority.root().sha256().to_owned(),
+                        trust_root: authority.root().to_owned(),
                     };
                     opinion.proven.push((proven, proof));
                 }
@@ -364,21 +383,40 @@ fn signatures(quorum: &Quorum, opinions: &BTreeMap<String, Opinion>, sheet: &mut
     }
 }
 
-/// `require.attestations[]`: one of this type by one of these.
-fn attestation(rule: &AttestationRule, opinions: &BTreeMap<String, Opinion>, sheet: &mut Assessment) {
+/// `require.attestations[]`: one of this type by one of these, that says what it must.
+fn attestation(
+    rule: &AttestationRule,
+    check: &AttestationCheck,
+    opinions: &BTreeMap<String, Opinion>,
+    now: Timestamp,
+    sheet: &mut Assessment,
+) {
     let asked: Vec<_> = rule.authorities.iter().filter_map(|name| opinions.get(name)).collect();
-    let mut met = false;
+    let (mut met, mut lacking) = (false, Vec::new());
     for (proven, proof) in asked.iter().flat_map(|opinion| &opinion.proven) {
-        if let Claim::Attestation(statement) = &proven.claim
-            && statement.predicate_type == rule.predicate_type
-        {
-            met = true;
-            sheet.proofs.insert(proof.clone());
+        let Claim::Attestation(statement) = &proven.claim else { continue };
+        if statement.predicate_type != rule.predicate_type {
+            continue;
+        }
+        match check.check(statement, now) {
+            Ok(()) => {
+                met = true;
+                sheet.proofs.insert(proof.clone());
+            }
+            Err(unmet) => lacking.push(format!("{}: {unmet}", proof.place)),
         }
     }
     if !met {
         let names = names(&rule.authorities);
-        sheet.unmet(format!("there is no attestation {} by {names}", rule.predicate_type), &asked);
+        let what = match lacking.len() {
+            0 => format!("there is no attestation {} by {names}", rule.predicate_type),
+            _ => format!(
+                "no attestation {} by {names} says what it must: {}",
+                rule.predicate_type,
+                lacking.join("; ")
+            ),
+        };
+        sheet.unmet(what, &asked);
     }
 }
 

@@ -9,6 +9,7 @@
 //!   (bounded)                 (pure: keys, identities, roots, thresholds)
 //! ```
 
+mod attest;
 mod authority;
 mod bounds;
 mod evidence;
@@ -17,6 +18,7 @@ mod identity;
 mod judge;
 mod key;
 mod legacy;
+mod notation;
 mod platform;
 mod root;
 mod sigstore;
@@ -26,11 +28,13 @@ mod testing;
 mod verdict;
 mod verifier;
 
+pub use attest::{Age, AttestationCheck, AttestationError, CelError, CelFault, Fault, Unmet};
 pub use evidence::{Evidence, Form, Found, Wanted};
 pub use gather::gather;
 pub use identity::{Identities, IdentityError};
 pub use judge::{Assessment, Judge, Subject};
 pub use key::{Key, KeyError};
+pub use notation::{ChainError, Failure, Notation, NotationError, NotationRefused, NotationSigned, Target};
 pub use root::{RootError, TrustRoot};
 pub use sigstore::{Artifact, Demands, Refused, Signed, Signer, Trusted, verify_bundle};
 pub use statement::{Statement, StatementError};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use windlass_model::Digest;
-use windlass_registry::{RegistryError, Repository};
+use windlass_registry::{Manifest, RegistryError, Repository};
 
 use crate::bounds;
 
@@ -51,25 +51,21 @@ impl Platform {
     }
 }
 
-/// `os/architecture[/variant]` of each image; `None` where there is no such manifest.
-pub(crate) async fn of(
-    repository: &Repository,
-    digest: &Digest,
-) -> Result<Option<Vec<String>>, RegistryError> {
-    let Some(manifest) = repository.manifest(digest.clone()).await? else { return Ok(None) };
-    let Ok(outline) = serde_json::from_slice::<Outline>(&manifest.bytes) else { return Ok(Some(Vec::new())) };
+/// `os/architecture[/variant]` of each image of a manifest; empty where it does not say.
+pub(crate) async fn of(repository: &Repository, manifest: &Manifest) -> Result<Vec<String>, RegistryError> {
+    let Ok(outline) = serde_json::from_slice::<Outline>(&manifest.bytes) else { return Ok(Vec::new()) };
     let platforms: Vec<Platform> = if let Some(entries) = outline.manifests {
         entries.into_iter().filter_map(|entry| entry.platform).collect()
     } else {
         let digest = outline.config.and_then(|config| Digest::parse(&config.digest).ok());
-        let Some(digest) = digest else { return Ok(Some(Vec::new())) };
-        let Some(config) = repository.blob(&digest, bounds::CONFIG_BYTES).await? else { return Ok(None) };
-        serde_json::from_slice(&config).into_iter().collect()
+        let Some(digest) = digest else { return Ok(Vec::new()) };
+        let config = repository.blob(&digest, bounds::CONFIG_BYTES).await?;
+        serde_json::from_slice(&config.unwrap_or_default()).into_iter().collect()
     };
     let mut names: Vec<String> = platforms.into_iter().filter_map(Platform::name).collect();
     names.sort();
     names.dedup();
-    Ok(Some(names))
+    Ok(names)
 }
 
 /// Whether an image for one of `there` runs on `wanted`. A variant that is not asked for does not matter.

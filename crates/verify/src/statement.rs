@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bounds;
@@ -12,7 +12,7 @@ use crate::bounds;
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1"];
 
 /// A statement about one or more artifacts.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Statement {
     #[serde(rename = "_type")]
     kind: String,
@@ -20,18 +20,26 @@ pub struct Statement {
     /// What kind of claim it is.
     #[serde(rename = "predicateType")]
     pub predicate_type: String,
+    /// The claim itself, as it was signed; null where there is none.
+    #[serde(default)]
+    pub predicate: Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 struct Subject {
-    digest: BTreeMap<String, String>,
     #[serde(default)]
+    name: Option<String>,
+    digest: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, Value>>,
 }
 
 /// Why a payload is no statement to go by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
+    /// Past the limit.
+    #[error("the statement has more than {} bytes", bounds::STATEMENT_BYTES)]
+    TooLarge,
     /// It does not parse.
     #[error("the statement cannot be read: {0}")]
     Malformed(String),
@@ -63,7 +71,15 @@ impl Statement {
         self.subject.iter().filter(move |subject| subject.digest.get("sha256") == Some(&wanted))
     }
 
+    /// The statement as an expression sees it: its type, its subjects with name and digests, its predicate.
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     pub(crate) fn read(payload: &[u8]) -> Result<Self, StatementError> {
+        if payload.len() > bounds::STATEMENT_BYTES {
+            return Err(StatementError::TooLarge);
+        }
         let statement: Self =
             serde_json::from_slice(payload).map_err(|error| StatementError::Malformed(error.to_string()))?;
         if !TYPES.contains(&statement.kind.as_str()) {

@@ -165,7 +165,7 @@ impl Image {
         let (image, digest) = (subject.image.clone(), subject.digest.clone());
         let judged = spawn_blocking(move || {
             let assess = |judge: &Arc<Judge>| {
-                (judge.fingerprint().to_owned(), Arc::new(judge.assess(&image, &digest, &found)))
+                (judge.fingerprint().to_owned(), Arc::new(judge.assess(&image, &digest, &found, now)))
             };
             judges.iter().map(assess).collect::<HashMap<_, _>>()
         });

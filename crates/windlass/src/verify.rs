@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use windlass_model::guard::{
     AttestationRule, Authority, Formats, Guard, GuardRules, Identity, Quorum, Scope, TextRule, Trust,
+    predicate_type,
 };
 use windlass_model::resource::{Meta, Origin, Secret, SecretValue};
 use windlass_model::{Clock as _, Digest, ImageName, ObjectKey, Spec, Tag};
@@ -82,8 +83,8 @@ pub(crate) struct VerifyArgs {
     /// Who vouches for the signer, as an expression for the whole URL
     #[arg(long, value_name = "REGEXP", help_heading = "Rules")]
     certificate_oidc_issuer_regexp: Option<String>,
-    /// Ask for an attestation of this predicate type instead of a signature
-    #[arg(long = "type", value_name = "URI", conflicts_with = "guard", help_heading = "Rules")]
+    /// Ask for an attestation of this predicate type (a URI, or cosign's short name) instead of a signature
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "guard", help_heading = "Rules")]
     predicate_type: Option<String>,
     /// What the signature must state; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = annotation, conflicts_with_all = ["guard", "predicate_type"], help_heading = "Rules")]
@@ -244,7 +245,10 @@ fn stated(args: &VerifyArgs) -> anyhow::Result<Judge> {
         GuardRules { authorities: BTreeMap::from([(name.to_owned(), authority)]), ..GuardRules::default() };
     match &args.predicate_type {
         Some(kind) => {
-            rules.attestations = vec![AttestationRule { predicate_type: kind.clone(), authorities: names }];
+            let predicate_type =
+                predicate_type(kind).map_err(|error| anyhow::anyhow!("--type {kind}: {error}"))?;
+            rules.attestations =
+                vec![AttestationRule { predicate_type, authorities: names, condition: None }];
         }
         None => rules.signatures = Some(Quorum::AnyOf { authorities: names, minimum: 1 }),
     }

@@ -1,13 +1,15 @@
 //! Guards. Owns their fields; what is not readable becomes a Guard without rules, never no Guard.
 
+use super::attestation::attestations;
 use super::duration::Units;
 use super::fields::{Fields, Sink, Slot, quoted, shown};
 use super::nearest::nearest;
 use super::node::{Node, Value};
+use super::notation::notation;
 use super::object::{MAX_LABEL, Object, check_name, meta_of_broken};
 use crate::guard::{
-    AttestationRule, Authority, Denial, Denied, Formats, Guard, GuardRules, Identity, ImageGlob, Pin, Quorum,
-    Scope, TextRule, Trust,
+    Authority, Denial, Denied, Formats, Guard, GuardRules, Identity, ImageGlob, Pin, Quorum, Scope, TextRule,
+    Trust,
 };
 use crate::image::{Digest, ImageName, Tag};
 use crate::name::{Kind, ObjectKey};
@@ -30,7 +32,7 @@ const AUTHORITY: &[&str] = &[
 ];
 const IDENTITY: &[&str] = &["issuer", "issuerRegExp", "subject", "subjectRegExp", "insecureUnanchored"];
 /// More entries of one list are a mistake.
-const MAX_ITEMS: usize = 1_000;
+pub(super) const MAX_ITEMS: usize = 1_000;
 /// Authorities and identities are each tried on each signature.
 const MAX_AUTHORITIES: usize = 64;
 /// Longest key text: a Secret holds 1 MiB, one RSA-4096 key takes 800 bytes.
@@ -75,7 +77,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<Guard> {
     }
     if let Some(require) = spec.fields("require", &["signatures", "attestations", "minAge", "platforms"]) {
         rules.signatures = require.slot("signatures").and_then(|slot| quorum(&slot, &rules));
-        rules.attestations = attestations(&require, &rules);
+        rules.attestations = attestations(object, &require, &rules);
         rules.min_age = require.duration("minAge", Units::WithHours);
         rules.platforms = platforms(&require);
     }
@@ -173,10 +175,7 @@ fn trust(object: &Object<'_>, fields: &Fields<'_>) -> Option<Trust> {
     match (fields.slot("key"), fields.slot("keyless"), fields.slot("notation")) {
         (Some(slot), None, None) => key(&slot),
         (None, Some(slot), None) => keyless(object, &slot),
-        (None, None, Some(slot)) => {
-            slot.error("Notation signatures are not verified by this version");
-            None
-        }
+        (None, None, Some(slot)) => notation(fields, &slot).map(Trust::Notation),
         _ => {
             fields.error(format_args!("needs exactly one of {}", quoted(CHOICES.into_iter())));
             None
@@ -268,14 +267,14 @@ fn formats(fields: &Fields<'_>) -> Option<Formats> {
 }
 
 /// A Guard has no namespace that a reference could default to.
-fn secret_reference(slot: &Slot<'_>) -> Option<ObjectKey> {
+pub(super) fn secret_reference(slot: &Slot<'_>) -> Option<ObjectKey> {
     let fields = slot.fields(&["name", "namespace"])?;
     let (name, namespace) = (fields.required("name"), fields.required("namespace"));
     Some(ObjectKey::new(namespace?.filled_text()?, name?.filled_text()?))
 }
 
 /// Names of authorities that exist.
-fn named(slot: &Slot<'_>, rules: &GuardRules) -> Option<Vec<String>> {
+pub(super) fn named(slot: &Slot<'_>, rules: &GuardRules) -> Option<Vec<String>> {
     let items = slot.list(MAX_AUTHORITIES)?;
     if items.is_empty() {
         slot.error("must not be empty");
@@ -331,17 +330,6 @@ fn number(slot: &Slot<'_>) -> Option<usize> {
         slot.error(format_args!("must be a whole number from 1 to {MAX_AUTHORITIES}"));
     }
     number
-}
-
-fn attestations(require: &Fields<'_>, rules: &GuardRules) -> Vec<AttestationRule> {
-    let rule = |slot: &Slot<'_>| {
-        let fields = slot.fields(&["predicateType", "authorities"])?;
-        let predicate = fields.required("predicateType").and_then(|slot| slot.filled_text());
-        let authorities = fields.required("authorities").and_then(|slot| named(&slot, rules));
-        Some(AttestationRule { predicate_type: predicate?.to_owned(), authorities: authorities? })
-    };
-    let items = require.slot("attestations").and_then(|slot| slot.list(MAX_ITEMS)).unwrap_or_default();
-    items.iter().filter_map(rule).collect()
 }
 
 fn platforms(require: &Fields<'_>) -> Vec<String> {

@@ -113,7 +113,31 @@ fn every_wrong_field_is_named_with_its_line() {
             "spec.authorities[0].keyless.identities[0].subjectRegExp",
             "",
         ),
-        (authority("notation: {}"), 8, "spec.authorities[0].notation", "not verified by this version"),
+        (authority("notation: {}"), 8, "spec.authorities[0].notation.secretRef", "is required"),
+        (
+            authority("notation: {secretRef: {namespace: s, name: n}, trustStores: {}}"),
+            8,
+            "spec.authorities[0].notation.trustStores",
+            "must not be empty",
+        ),
+        (
+            authority("notation: {secretRef: {namespace: s, name: n}, trustStores: {'tsa:a': [a.crt]}}"),
+            8,
+            "spec.authorities[0].notation.trustStores.tsa:a",
+            "with one of `ca`, `signingAuthority`",
+        ),
+        (
+            authority("notation: {secretRef: {namespace: s, name: n}, trustStores: {'ca:a': [a.pub]}}"),
+            8,
+            "spec.authorities[0].notation.trustStores.ca:a[0]",
+            "ends in `.crt` or `.pem`",
+        ),
+        (
+            authority("notation: {secretRef: {namespace: s, name: n}}\n    timestamps: required"),
+            9,
+            "spec.authorities[0].timestamps",
+            "does not belong to `notation`",
+        ),
         (authority("key: {pem: x}"), 8, "spec.authorities[0].key.pem", "must be a public key"),
         (
             authority("key: {secretRef: {name: x}}"),
@@ -208,4 +232,35 @@ fn secrets_that_a_guard_needs_are_looked_for() {
     );
     let right = format!("{text}{}{}", secret("k", "cosign.pub"), secret("r", "trusted_root.json"));
     assert!(told(&right).is_empty());
+}
+
+#[test]
+fn a_secret_for_notation_holds_a_policy_and_certificates() {
+    let text = with(
+        "  match: {images: ['**']}\n  authorities:\n  - name: a\n    notation: {secretRef: {namespace: s, name: n}, \
+         trustStores: {'ca:acme': [acme.crt]}}\n  require: {signatures: {anyOf: [a]}}\n",
+    );
+    let Trust::Notation(notation) =
+        &guard(&text[text.find("  match").unwrap()..]).rules.unwrap().authorities["a"].trust
+    else {
+        panic!("notation")
+    };
+    assert_eq!(notation.secret, ObjectKey::new("s", "n"));
+    assert_eq!(notation.trust_stores["ca:acme"], ["acme.crt"]);
+    let told = |values: &str| {
+        let secret = format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: n, namespace: s}}\nstringData: {{{values}}}\n"
+        );
+        let spec = spec_of(&format!("{text}{secret}"));
+        cross_check(&spec).iter().map(|problem| problem.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("a: b"),
+        [
+            "Secret/s/n has no key `trustpolicy.json`",
+            "Secret/s/n has no key that ends in `.crt` or `.pem`",
+            "Secret/s/n has no key `acme.crt`"
+        ]
+    );
+    assert!(told("trustpolicy.json: '{}', acme.crt: x").is_empty());
 }

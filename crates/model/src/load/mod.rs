@@ -8,6 +8,7 @@
 //! * [`readiness`] says why an object cannot be acted on.
 
 mod assemble;
+mod attestation;
 mod automation;
 mod branch;
 mod cross_check;
@@ -21,6 +22,7 @@ mod image_repository;
 mod kinds;
 mod nearest;
 mod node;
+mod notation;
 mod notifier;
 mod object;
 mod problem;
@@ -38,6 +40,8 @@ pub use cross_check::{cross_check, readiness};
 pub use problem::{Problem, Severity};
 pub use secret::{SecretFrom, SecretSource};
 pub use source_file::{AnyResource, SourceFile, read};
+
+use crate::guard::AttestationRule;
 
 /// What is told about an encrypted document.
 const SOPS_REFUSAL: &str = "is encrypted with SOPS, which is not decrypted here: take the values from the environment \
@@ -66,4 +70,6 @@ pub trait Semantics: Send + Sync {
     fn document_selector(&self, selector: &str) -> Result<(), String>;
     /// An item of the annotation `windlass.dev/templates`
     fn path_pattern(&self, pattern: &str) -> Result<(), String>;
+    /// An item of a Guard's `spec.require.attestations`: its regular expressions, its `cel`
+    fn attestation(&self, rule: &AttestationRule) -> Result<(), String>;
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Semantics, SourceFile, assemble, read};
+use crate::guard::{AttestationRule, Condition};
 use crate::resource::Spec;
 
 /// Real enough to refuse what the tests call wrong.
@@ -55,6 +56,13 @@ impl Semantics for TestSemantics {
 
     fn path_pattern(&self, pattern: &str) -> Result<(), String> {
         if pattern.contains('[') { Err(format!("`{pattern}` is not a pattern of paths")) } else { Ok(()) }
+    }
+
+    fn attestation(&self, rule: &AttestationRule) -> Result<(), String> {
+        match &rule.condition {
+            Some(Condition::Cel(text)) if text.contains('%') => Err("is not an expression".to_owned()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn broken_or(rules: Result<GuardRules, String>) -> Judge {
 fn verdict_of(judge: &Judge, found: &BTreeMap<ImageName, Found>) -> GuardVerdict {
     let (image, digest, tag) = (image(), digest(1), Tag::parse("1.0.0").unwrap());
     let subject = Subject { image: &image, digest: &digest, tag: Some(&tag), first_seen: None };
-    judge.judge(subject, judge.assess(&image, &digest, found), now())
+    judge.judge(subject, judge.assess(&image, &digest, found, now()), now())
 }
 
 fn outcome(rules: GuardRules, evidence: Vec<Evidence>) -> Outcome {
@@ -148,7 +148,11 @@ fn an_attestation_of_exactly_this_type_is_needed_and_a_signature_is_none() {
     const SPDX: &str = "https://spdx.dev/Document";
     let ours = pair();
     let rules = || {
-        let rule = AttestationRule { predicate_type: SPDX.to_owned(), authorities: vec!["a".to_owned()] };
+        let rule = AttestationRule {
+            predicate_type: SPDX.to_owned(),
+            authorities: vec!["a".to_owned()],
+            condition: None,
+        };
         GuardRules { attestations: vec![rule], ..rules(&[&ours]) }
     };
     for good in [attestation(&ours, &digest(1), SPDX), bundle(&ours, &digest(1), SPDX, "null")] {

@@ -1,14 +1,16 @@
-//! Checks whose grammar `windlass-policy` and `windlass-manifest` own, lent to the loader, so that a wrong constraint, expression or template
+//! Checks whose grammar `windlass-policy`, `windlass-manifest` and `windlass-verify` own, lent to the loader, so that a wrong constraint, expression or template
 //! is told at its exact field and line.
 
 use windlass_manifest::glob::Glob;
 use windlass_manifest::path::{DocumentSelector, KeyPath};
+use windlass_model::guard::AttestationRule;
 use windlass_model::load::Semantics;
 use windlass_policy::calver::CalendarFormat;
 use windlass_policy::constraint::Constraint;
 use windlass_policy::expand::Expansion;
 use windlass_policy::go_regex::GoRegex;
 use windlass_policy::template::Template;
+use windlass_verify::AttestationCheck;
 
 /// The policies' own grammars.
 pub(crate) struct PolicySemantics;
@@ -55,10 +57,16 @@ impl Semantics for PolicySemantics {
     fn path_pattern(&self, pattern: &str) -> Result<(), String> {
         pattern.parse::<Glob>().map(drop).map_err(|error| error.to_string())
     }
+
+    fn attestation(&self, rule: &AttestationRule) -> Result<(), String> {
+        AttestationCheck::compile(rule).map(drop).map_err(|error| error.to_string())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use windlass_model::guard::Condition;
+
     use super::*;
 
     #[test]
@@ -71,6 +79,13 @@ mod tests {
         assert!(semantics.exclusion("[").is_err());
         assert_eq!(semantics.calendar_format("YYYY.0M.DD[-MICRO]"), Ok(()));
         assert!(semantics.calendar_format("0M.DD").is_err());
+        let expression = |text: &str| AttestationRule {
+            predicate_type: "https://example.com/review".to_owned(),
+            authorities: Vec::new(),
+            condition: Some(Condition::Cel(text.to_owned())),
+        };
+        assert_eq!(semantics.attestation(&expression("size(predicate.reviewers) > 1")), Ok(()));
+        assert!(semantics.attestation(&expression("size(predicate.")).is_err());
         assert_eq!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts"), Ok(()));
         assert!(semantics.filter_extract("^main-(?P<ts>[0-9]+)$", "$ts1").is_err());
         assert_eq!(semantics.message_template("Update {{ .AutomationObject }}"), Ok(()));

@@ -1,7 +1,7 @@
 //! Guards: what they need and do not find.
 
 use super::{About, Check};
-use crate::guard::{Guard, Trust};
+use crate::guard::{Guard, NotationTrust, Trust};
 
 /// How the keys of public keys end, as cosign names them and Flux finds them.
 const PUBLIC_KEY: &str = ".pub";
@@ -29,10 +29,29 @@ impl Check<'_> {
                 let message = format_args!("Secret/{} has no key that ends in `.pub`", secret.meta.key);
                 self.blocking(&about, &field, message);
             }
+            if let Trust::Notation(notation) = &authority.trust {
+                self.notation(&about, &field, notation);
+            }
             if let Some(key) = &authority.trust_root
                 && let Some(secret) = self.secret_at(&about, &field, key)
             {
                 self.text(&about, &field, secret, TRUSTED_ROOT);
+            }
+        }
+    }
+
+    /// The trust policy document and the certificates must be there; what they say is not read here.
+    fn notation(&mut self, about: &About<'_>, field: &str, notation: &NotationTrust) {
+        let Some(secret) = self.secret_at(about, field, &notation.secret) else { return };
+        self.text(about, field, secret, NotationTrust::POLICY);
+        if !secret.values.keys().any(|key| NotationTrust::is_certificates(key)) {
+            let message = format_args!("Secret/{} has no key that ends in `.crt` or `.pem`", secret.meta.key);
+            self.blocking(about, field, message);
+        }
+        for key in notation.trust_stores.values().flatten() {
+            if secret.get(key).is_none() {
+                let message = format_args!("Secret/{} has no key `{key}`", secret.meta.key);
+                self.blocking(about, field, message);
             }
         }
     }
