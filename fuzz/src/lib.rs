@@ -14,7 +14,9 @@ mod report;
 #[path = "../../crates/git/src/sideband.rs"]
 mod sideband;
 
+pub mod guard;
 pub mod manifest;
+pub mod notation;
 pub mod policy;
 pub mod wire;
 mod yaml;

@@ -47,7 +47,7 @@ Examples:
 What was found to be interesting is kept in the target folder (fuzz/corpus) for the next run.
 Put the input of a finding that was fixed into fuzz/seeds/TARGET.")]
 pub(crate) struct Fuzz {
-    /// constraint, filter, markers, paths, pktline, report, sideband, template, version; all without one
+    /// constraint, filter, guard, markers, notation, paths, pktline, report, sideband, template, trustpolicy, version; all without one
     #[arg(value_name = "TARGET", value_parser = Target::parse)]
     targets: Vec<Target>,
     /// How long each target runs
@@ -79,15 +79,18 @@ enum End {
     Inputs,
 }
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 12] = [
     Target { name: "constraint", seeds: Seeds::Constraints, longest: 256, inputs: 40_000 },
     Target { name: "filter", seeds: Seeds::Filters, longest: 512, inputs: 4_000 },
+    Target { name: "guard", seeds: Seeds::Own, longest: 2048, inputs: 8_000 },
     Target { name: "markers", seeds: Seeds::Markers, longest: 2048, inputs: 8_000 },
+    Target { name: "notation", seeds: Seeds::Envelopes, longest: 16_384, inputs: 60_000 },
     Target { name: "paths", seeds: Seeds::Paths, longest: 2048, inputs: 20_000 },
     Target { name: "pktline", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
     Target { name: "report", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
     Target { name: "sideband", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
     Target { name: "template", seeds: Seeds::Templates, longest: 1024, inputs: 20_000 },
+    Target { name: "trustpolicy", seeds: Seeds::Own, longest: 1024, inputs: 40_000 },
     Target { name: "version", seeds: Seeds::Versions, longest: 128, inputs: 200_000 },
 ];
 
@@ -121,7 +124,7 @@ fn all(root: &Path, targets: &[Target], end: End) -> Result<()> {
     for target in targets {
         let started = Instant::now();
         let executed = one(root, &programs, *target, end)?;
-        eprintln!("fuzz {:<10} {executed:>9} inputs in {} s", target.name, started.elapsed().as_secs());
+        eprintln!("fuzz {:<11} {executed:>9} inputs in {} s", target.name, started.elapsed().as_secs());
     }
     Ok(())
 }

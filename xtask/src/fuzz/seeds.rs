@@ -17,6 +17,7 @@ pub(super) enum Seeds {
     Templates,
     Markers,
     Paths,
+    Envelopes,
 }
 
 impl Seeds {
@@ -33,6 +34,9 @@ impl Seeds {
             Self::Markers => golden("golden")?.iter().map(|case| marked(case)).collect::<Result<_>>()?,
             Self::Paths => {
                 golden("golden-paths")?.iter().map(|case| edits(case)).collect::<Result<Vec<_>>>()?.concat()
+            }
+            Self::Envelopes => {
+                envelopes(&read(&root.join("crates/verify/src/notation/oracle/envelopes.json"))?)?
             }
         };
         ensure!(!seeds.is_empty(), "{self:?}: the tests' data has no seed");
@@ -51,6 +55,12 @@ fn seed(fields: &[&[u8]]) -> Vec<u8> {
 
 fn texts(fields: &[&str]) -> Vec<u8> {
     seed(&fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>())
+}
+
+/// What the Notary Project's own code signed.
+fn envelopes(data: &str) -> Result<Vec<Vec<u8>>> {
+    let made: Vec<Value> = serde_json::from_str(data).context("reading the envelopes")?;
+    Ok(made.iter().map(|one| one["envelope"].to_string().into_bytes()).collect())
 }
 
 /// Each constraint, with its neighbour and one of the versions.
