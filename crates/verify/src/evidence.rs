@@ -43,6 +43,7 @@ impl Form {
 }
 
 /// Which forms are looked for.
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent wishes")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// The tags `sha256-….sig` and `sha256-….att`.

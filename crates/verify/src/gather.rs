@@ -18,7 +18,7 @@ use crate::evidence::{Described, Evidence, Form, Found, Wanted};
 use crate::platform;
 
 /// All requests for one digest in one repository together.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Requests under way at a time, for one digest in one repository.
 const CONCURRENT: usize = 8;
 
@@ -32,16 +32,17 @@ const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 const LEGACY_REFERRERS: [&str; 2] =
     ["application/vnd.dev.cosign.artifact.sig.v1+json", "application/vnd.dev.cosign.artifact.att.v1+json"];
 
+/// What a registry may name instead of an artifact type: nothing, or the configuration's type, which says nothing.
+const UNTOLD: [&str; 3] =
+    ["", "application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json"];
+
 /// Looks for evidence about an image.
 pub async fn gather(repository: &Repository, subject: &Digest, wanted: Wanted) -> Found {
     let gathering = Gathering { repository, subject, wanted };
-    match timeout(DEADLINE, gathering.all()).await {
-        Ok(found) => found,
-        Err(_) => {
-            let what = format!("{}: no answer within {} s", repository.image(), DEADLINE.as_secs());
-            Found { unread: vec![what], ..Found::default() }
-        }
-    }
+    timeout(DEADLINE, gathering.all()).await.unwrap_or_else(|_| {
+        let what = format!("{}: no answer within {} s", repository.image(), DEADLINE.as_secs());
+        Found { unread: vec![what], ..Found::default() }
+    })
 }
 
 struct Gathering<'a> {
@@ -189,7 +190,7 @@ impl Gathering<'_> {
         let bundle = self.wanted.bundle && artifact_type.starts_with(BUNDLE);
         let legacy = self.wanted.legacy && LEGACY_REFERRERS.contains(&artifact_type);
         let notation = self.wanted.notation && artifact_type == NOTATION;
-        bundle || legacy || notation || artifact_type.is_empty()
+        bundle || legacy || notation || UNTOLD.contains(&artifact_type)
     }
 
     /// Reads a manifest that lists evidence. A referrer must say itself that it refers to the image: the list under

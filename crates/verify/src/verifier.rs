@@ -163,14 +163,14 @@ impl Image {
         }));
         let found: BTreeMap<ImageName, Found> = found.await.into_iter().collect();
         let (image, digest) = (subject.image.clone(), subject.digest.clone());
-        let judged = spawn_blocking(move || {
+        let judging = spawn_blocking(move || {
             let assess = |judge: &Arc<Judge>| {
                 (judge.fingerprint().to_owned(), Arc::new(judge.assess(&image, &digest, &found, now)))
             };
             judges.iter().map(assess).collect::<HashMap<_, _>>()
         });
         // A panic in a parser is no verdict; whoever asks gets *unknown*.
-        let assessed = judged.await.unwrap_or_default();
+        let assessed = judging.await.unwrap_or_default();
         let mut known = lock(&self.known);
         known.retain(|_, known| known.holds(now, Freshness::Recent));
         for (fingerprint, assessment) in &assessed {

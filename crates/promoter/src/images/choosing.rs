@@ -187,10 +187,7 @@ impl Run<'_> {
         digest: &Digest,
         now: Timestamp,
     ) -> Result<Verdict, Undecided> {
-        let first_seen = match guards.ask_for_age() {
-            true => self.first_sight(digest, now).await?,
-            false => None,
-        };
+        let first_seen = if guards.ask_for_age() { self.first_sight(digest, now).await? } else { None };
         let subject = Subject { image: &self.repository.image, digest, tag: Some(tag), first_seen };
         let access = EvidenceAccess { pool: &self.shared.pool, spec: self.spec, repository: self.repository };
         let announced =
