@@ -21,3 +21,4 @@ mod race;
 mod reload;
 mod select;
 mod ssh;
+mod verify;

@@ -1,6 +1,7 @@
 //! Installing the tools that the checks and the demonstration need. Nothing is installed outside the target folder.
 
 mod forge;
+mod referrers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use windlass_testkit::locate::{
-    HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES, SSHD_IN_SYSTEM,
-    SSHD_IN_TARGET, on_path, target_folder,
+    COSIGNS_IN_TARGET, HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES,
+    SSHD_IN_SYSTEM, SSHD_IN_TARGET, on_path, target_folder,
 };
 
 use crate::run::{captured, shown};
@@ -20,6 +21,9 @@ const CARGO_DENY: &str = "0.20.2";
 const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2";
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
 const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
+/// The last of each line: they sign in different forms by default.
+const COSIGNS: [&str; 2] =
+    ["github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5", "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"];
 const DEBIAN_REGISTRY: &str = "docker-registry";
 /// The server, and the library that no other package of a small system brings.
 const DEBIAN_SSHD: [&str; 2] = ["openssh-server", "libwrap0"];
@@ -27,11 +31,13 @@ const DEBIAN_SSHD: [&str; 2] = ["openssh-server", "libwrap0"];
 /// What the checks use.
 pub(crate) struct Tools {
     pub(crate) registry: PathBuf,
+    pub(crate) referrers_registry: PathBuf,
     pub(crate) cargo_deny: PathBuf,
     pub(crate) kustomize: PathBuf,
     pub(crate) helm: PathBuf,
     pub(crate) gitea: PathBuf,
     pub(crate) sshd: PathBuf,
+    pub(crate) cosigns: [PathBuf; 2],
 }
 
 /// Installs what is missing and says where everything is.
@@ -40,11 +46,13 @@ pub(crate) fn everything() -> Result<Tools> {
     signature_oracles()?;
     let tools = Tools {
         registry: pinned_registry()?,
+        referrers_registry: referrers::referrers_registry()?,
         cargo_deny: cargo_deny()?,
         kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
         helm: oracle(HELM, HELM_IN_TARGET)?,
         gitea: forge::gitea()?,
         sshd: sshd()?,
+        cosigns: [oracle(COSIGNS[0], COSIGNS_IN_TARGET[0])?, oracle(COSIGNS[1], COSIGNS_IN_TARGET[1])?],
     };
     eprintln!("registry    {}", tools.registry.display());
     eprintln!("cargo-deny  {}", tools.cargo_deny.display());
@@ -52,6 +60,9 @@ pub(crate) fn everything() -> Result<Tools> {
     eprintln!("helm        {}", tools.helm.display());
     eprintln!("gitea       {}", tools.gitea.display());
     eprintln!("sshd        {}", tools.sshd.display());
+    eprintln!("cosign 2    {}", tools.cosigns[0].display());
+    eprintln!("cosign 3    {}", tools.cosigns[1].display());
+    eprintln!("referrers   {}", tools.referrers_registry.display());
     Ok(tools)
 }
 
@@ -69,10 +80,11 @@ pub(crate) fn git() -> Result<()> {
 
 /// Checks for the programs that make keys and verify signatures in tests, which are not ours to install.
 fn signature_oracles() -> Result<()> {
-    for (program, package) in [("gpg", "gnupg"), ("ssh-keygen", "openssh-client")] {
+    let oracles = [("gpg", "gnupg"), ("ssh-keygen", "openssh-client"), ("openssl", "openssl")];
+    for (program, package) in oracles {
         ensure!(
             on_path(program).is_some(),
-            "{program} is missing: tests verify signed commits with it; install it (on Debian and Ubuntu: `apt-get \
+            "{program} is missing: tests make and verify signatures with it; install it (on Debian and Ubuntu: `apt-get \
              install {package}`)"
         );
     }
@@ -143,7 +155,12 @@ fn build_with_go(package: &str, program: PathBuf) -> Result<PathBuf> {
     eprintln!("building {package} (some minutes)");
     let folder = program.parent().context("a tool lies in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    shown(Command::new("go").args(["install", package]).env("GOBIN", folder).env("CGO_ENABLED", "0"))?;
+    shown(
+        Command::new("go")
+            .args(["install", "-ldflags=-s -w", package])
+            .env("GOBIN", folder)
+            .env("CGO_ENABLED", "0"),
+    )?;
     ensure!(program.is_file(), "go installed no {}", program.display());
     Ok(program)
 }

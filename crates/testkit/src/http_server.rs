@@ -193,6 +193,8 @@ enum CannedBody {
     Whole(Bytes),
     /// This chunk, so many times: a body that is larger than anyone should hold.
     Repeated(Bytes, usize),
+    /// This chunk, over and over, with a pause before each.
+    Dripping(Bytes, Duration),
 }
 
 impl Canned {
@@ -230,11 +232,28 @@ impl Canned {
         self
     }
 
+    /// With a body that never ends, of this chunk after each pause.
+    #[must_use]
+    pub fn dripping(mut self, chunk: impl Into<Bytes>, pause: Duration) -> Self {
+        self.body = CannedBody::Dripping(chunk.into(), pause);
+        self
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         let body = match self.body {
             CannedBody::Whole(bytes) => full(bytes),
             CannedBody::Repeated(chunk, times) => {
                 streamed(stream::iter(std::iter::repeat_n(chunk, times).map(Ok)))
+            }
+            CannedBody::Dripping(chunk, pause) => {
+                let pauses = tokio::time::interval(pause);
+                streamed(stream::unfold(pauses, move |mut pauses| {
+                    let chunk = chunk.clone();
+                    async move {
+                        pauses.tick().await;
+                        Some((Ok(chunk), pauses))
+                    }
+                }))
             }
         };
         let mut response = Response::new(body);

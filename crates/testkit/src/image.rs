@@ -161,12 +161,48 @@ impl Pusher {
         Ok(())
     }
 
-    async fn put_blob(&self, repository: &str, blob: Bytes) -> Result<()> {
+    /// A blob's bytes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn blob(&self, repository: &str, digest: &str) -> Result<Bytes> {
+        let url = format!("{}/v2/{repository}/blobs/{digest}", self.base);
+        let response = accept(self.request(Method::GET, &url), &format!("getting the blob {digest}")).await?;
+        response.bytes().await.context("reading a blob")
+    }
+
+    /// The descriptors of what refers to a digest: by the API, else by the tag that stands for it.
+    ///
+    /// # Errors
+    /// When the registry answers neither with a list nor that there is none.
+    pub async fn referrers(&self, repository: &str, digest: &str) -> Result<Vec<Value>> {
+        let tag = digest.replace(':', "-");
+        for path in [format!("referrers/{digest}"), format!("manifests/{tag}")] {
+            let url = format!("{}/v2/{repository}/{path}", self.base);
+            let request = self.request(Method::GET, &url).header(ACCEPT, INDEX);
+            let response = request.send().await.context("asking for referrers")?;
+            if response.status() == StatusCode::NOT_FOUND {
+                continue;
+            }
+            let response = response.error_for_status().context("asking for referrers")?;
+            let bytes = response.bytes().await.context("reading referrers")?;
+            let index: Value = serde_json::from_slice(&bytes).context("referrers are JSON")?;
+            return index["manifests"].as_array().cloned().context("referrers are an index");
+        }
+        Ok(Vec::new())
+    }
+
+    /// Puts a blob and gives its digest.
+    ///
+    /// # Errors
+    /// When the registry refuses.
+    pub async fn put_blob(&self, repository: &str, blob: impl Into<Bytes>) -> Result<String> {
+        let blob = blob.into();
         let digest = digest_of(&blob);
         let url = format!("{}/v2/{repository}/blobs/{digest}", self.base);
         let known = self.request(Method::HEAD, &url).send().await.context("asking for a blob")?;
         if known.status() == StatusCode::OK {
-            return Ok(());
+            return Ok(digest);
         }
         let start = format!("{}/v2/{repository}/blobs/uploads/", self.base);
         let started = accept(self.request(Method::POST, &start), "starting a blob's upload").await?;
@@ -177,7 +213,8 @@ impl Pusher {
         let finish = format!("{location}{separator}digest={digest}");
         let request =
             self.request(Method::PUT, &finish).header(CONTENT_TYPE, "application/octet-stream").body(blob);
-        accept(request, "uploading a blob").await.map(drop)
+        accept(request, "uploading a blob").await?;
+        Ok(digest)
     }
 
     fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
@@ -212,7 +249,7 @@ fn image(architecture: &str, seed: &str) -> Image {
     Image { manifest: manifest.to_string().into_bytes(), blobs: vec![config, layer] }
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()})
 }
 

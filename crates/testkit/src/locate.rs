@@ -15,6 +15,10 @@ pub const HELM_VARIABLE: &str = "WINDLASS_TEST_HELM";
 pub const GITEA_VARIABLE: &str = "WINDLASS_TEST_GITEA";
 /// The environment variable that names OpenSSH's server; `cargo xtask test` sets it.
 pub const SSHD_VARIABLE: &str = "WINDLASS_TEST_SSHD";
+/// The environment variables that name cosign 2 and cosign 3; `cargo xtask test` sets them.
+pub const COSIGN_VARIABLES: [&str; 2] = ["WINDLASS_TEST_COSIGN_2", "WINDLASS_TEST_COSIGN_3"];
+/// The environment variable that names the registry with the referrers API; `cargo xtask test` sets it.
+pub const REFERRERS_REGISTRY_VARIABLE: &str = "WINDLASS_TEST_REFERRERS_REGISTRY";
 /// The environment variable that names the `windlass` program.
 pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
 /// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
@@ -26,6 +30,10 @@ pub const KUSTOMIZE_IN_TARGET: &str = "tools/kustomize-5.8.1/kustomize";
 pub const HELM_IN_TARGET: &str = "tools/helm-4.3.1/helm";
 /// Where `cargo xtask setup` puts Gitea, below the target folder, with its templates beside it.
 pub const GITEA_IN_TARGET: &str = "tools/gitea-1.26.0/gitea";
+/// Where `cargo xtask setup` puts cosign 2 and cosign 3, below the target folder.
+pub const COSIGNS_IN_TARGET: [&str; 2] = ["tools/cosign-2.6.5/cosign", "tools/cosign-3.1.3/cosign"];
+/// Where `cargo xtask setup` puts the registry with the referrers API, below the target folder.
+pub const REFERRERS_REGISTRY_IN_TARGET: &str = "tools/referrers-registry-0.22.1/referrers-registry";
 /// Where `cargo xtask setup` unpacks Debian's OpenSSH server, below the target folder.
 pub const SSHD_IN_TARGET: &str = "tools/openssh-debian/usr/sbin/sshd";
 /// The folder in which systems have it, which is on PATH for root alone.
@@ -72,6 +80,39 @@ pub fn helm() -> Result<PathBuf> {
 /// When there is none; the message says how to get one.
 pub fn gitea() -> Result<PathBuf> {
     oracle(GITEA_VARIABLE, GITEA_IN_TARGET)
+}
+
+/// cosign 2: from the first of [`COSIGN_VARIABLES`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn cosign_2() -> Result<PathBuf> {
+    oracle(COSIGN_VARIABLES[0], COSIGNS_IN_TARGET[0])
+}
+
+/// cosign 3: from the second of [`COSIGN_VARIABLES`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn cosign_3() -> Result<PathBuf> {
+    oracle(COSIGN_VARIABLES[1], COSIGNS_IN_TARGET[1])
+}
+
+/// The registry with the referrers API: from [`REFERRERS_REGISTRY_VARIABLE`], else the one that `cargo xtask setup`
+/// built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn referrers_registry() -> Result<PathBuf> {
+    oracle(REFERRERS_REGISTRY_VARIABLE, REFERRERS_REGISTRY_IN_TARGET)
+}
+
+/// OpenSSL's program, from PATH.
+///
+/// # Errors
+/// When it is not installed.
+pub fn openssl() -> Result<PathBuf> {
+    on_path("openssl").context("openssl is missing: tests make keys and timestamps with it; install it")
 }
 
 /// OpenSSH's server: from [`SSHD_VARIABLE`], else the system's, else the one that `cargo xtask setup` unpacked.
