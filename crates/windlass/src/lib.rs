@@ -7,6 +7,7 @@ pub mod config;
 mod descriptors;
 mod edit;
 mod endpoint;
+mod git_program;
 mod instance;
 mod logs;
 mod plan;
