@@ -9,6 +9,7 @@ mod crowd;
 mod delivery;
 mod edit;
 mod garbage;
+mod git_program;
 mod github_app;
 mod hands;
 mod notices;

@@ -1,4 +1,5 @@
-//! Lands edits for a measurement: `landing_rounds URL FOLDER`, with the mirror in FOLDER.
+//! Lands edits for a measurement: `landing_rounds URL FOLDER [KEYS]`, with the mirror in FOLDER. For SSH, the folder KEYS
+//! has `identity` and `known_hosts`.
 //!
 //! Prints `ready` once the mirror is there. Then each line of standard input names a folder, whose files are the new
 //! contents of the files of the same paths in the repository. Each is landed as one commit on `main`, from asking where
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use windlass_git::{
-    Auth, CommitText, Identity, Limits, Mirror, PushOutcome, PushRequest, Remote, RemoteConfig,
+    Auth, CommitText, Identity, Implementation, Limits, Mirror, PushOutcome, PushRequest, Remote,
+    RemoteConfig,
 };
 
 const BRANCH: &str = "main";
@@ -22,14 +24,23 @@ type Files = Vec<(String, Vec<u8>)>;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, folder] = arguments.as_slice() else { return Err("give URL and FOLDER".into()) };
+    let [url, folder, keys @ ..] = arguments.as_slice() else { return Err("give URL and FOLDER".into()) };
+    let auth = match keys {
+        [] => Auth::None,
+        [keys, ..] => Auth::Ssh {
+            identity: std::fs::read(Path::new(keys).join("identity"))?.into(),
+            passphrase: None,
+            known_hosts: std::fs::read(Path::new(keys).join("known_hosts"))?,
+        },
+    };
     let config = RemoteConfig {
         url: url.clone(),
-        auth: Auth::None,
+        auth,
         ca_pem: None,
         client_identity_pem: None,
         proxy: None,
         timeout: Duration::from_mins(1),
+        implementation: Implementation::BuiltIn,
     };
     let mut mirror = Mirror::open(Path::new(folder), Remote::new(config)?, Limits::default()).await?;
     fetch(&mut mirror).await?;

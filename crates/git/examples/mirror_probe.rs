@@ -10,7 +10,7 @@ use std::io::BufRead as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use windlass_git::{Auth, Blob, BlobId, Limits, Mirror, Remote, RemoteConfig};
+use windlass_git::{Auth, Blob, BlobId, Implementation, Limits, Mirror, Remote, RemoteConfig};
 use windlass_manifest::screen;
 
 const BRANCH: &str = "main";
@@ -31,6 +31,7 @@ async fn main() -> Result<(), Failure> {
         client_identity_pem: None,
         proxy: None,
         timeout: Duration::from_mins(1),
+        implementation: Implementation::BuiltIn,
     })?;
     let mut mirror = Mirror::open(Path::new(&folder), remote, Limits::default()).await?;
     let mut known = HashSet::new();

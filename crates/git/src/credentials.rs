@@ -32,6 +32,14 @@ impl Auth {
         !matches!(self, Self::None)
     }
 
+    /// What must not be shown even in part of a header, where it does not change.
+    pub(crate) fn secret(&self) -> Option<Zeroizing<String>> {
+        match self {
+            Self::Basic { password: secret, .. } | Self::Bearer { token: secret } => Some(secret.clone()),
+            Self::None | Self::GitHubApp(_) | Self::Ssh { .. } => None,
+        }
+    }
+
     /// What to send now.
     pub(crate) async fn authorization(&self, client: &Client) -> Result<Option<Authorization>, RemoteError> {
         match self {

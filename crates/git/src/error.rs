@@ -214,6 +214,7 @@ fn remote_kind(error: &RemoteError) -> ErrorKind {
         }
         RemoteError::GitHubApp(error) => error.kind(),
         RemoteError::Ssh(error) => error.kind(),
+        RemoteError::Program(error) => error.kind(),
         RemoteError::Unauthorized { .. } => ErrorKind::Auth,
         RemoteError::NotFound { .. } => ErrorKind::NotFound,
         RemoteError::Status { .. } | RemoteError::Server { .. } => ErrorKind::Server,

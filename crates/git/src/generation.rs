@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,7 +108,10 @@ impl Folder {
     /// An empty folder for packs that are looked at once.
     pub(crate) fn scratch(&self) -> Result<tempfile::TempDir, LayoutError> {
         let failed = |source| LayoutError::Io { path: self.path.clone(), source };
-        tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.path).map_err(failed)
+        // It may hold a key.
+        let private = fs::Permissions::from_mode(0o700);
+        let builder = tempfile::Builder::new().prefix(SCRATCH).permissions(private).tempdir_in(&self.path);
+        builder.map_err(failed)
     }
 
     /// An empty generation that counts once it is saved.
@@ -215,11 +219,7 @@ fn load(number: u32, path: &Path, object_bytes: usize) -> Option<Generation> {
         let kind = kinds.as_flattened().iter().find(|(hash, partial)| config(*hash, *partial) == text);
         let (hash, partial) = *kind.ok_or("an unknown configuration")?;
         let tips = read_tips(&fs::read_to_string(path.join(PACKED_REFS))?)?;
-        let shallow = match fs::read_to_string(path.join(SHALLOW)) {
-            Ok(text) => text.lines().map(parse).collect::<Result<_, _>>()?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
-            Err(error) => return Err(error.into()),
-        };
+        let shallow = read_shallow(path)?;
         let store = Arc::new(PackStore::open(&packs(path), hash, object_bytes)?);
         if let Some(missing) = tips.values().find(|tip| !store.contains(tip)) {
             return Err(format!("commit {missing} is missing").into());
@@ -233,6 +233,40 @@ fn load(number: u32, path: &Path, object_bytes: usize) -> Option<Generation> {
             None
         }
     }
+}
+
+/// Makes a folder a repository to the `git` program that has all that the lender has, without a copy of its objects.
+pub(crate) fn borrow(path: &Path, hash: Hash, lender: Option<&Path>) -> Result<(), LayoutError> {
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(packs(path))?;
+        fs::create_dir_all(path.join("refs/heads"))?;
+        fs::write(path.join("HEAD"), "ref: refs/heads/main\n")?;
+        fs::write(path.join("config"), config(hash, false))?;
+        let Some(lender) = lender else { return Ok(()) };
+        fs::create_dir_all(path.join("objects/info"))?;
+        let mut objects = std::path::absolute(lender.join("objects"))?.into_os_string().into_encoded_bytes();
+        objects.push(b'\n');
+        fs::write(path.join("objects/info/alternates"), objects)?;
+        for name in [PACKED_REFS, SHALLOW] {
+            match fs::copy(lender.join(name), path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    write().map_err(|source| LayoutError::Io { path: path.to_owned(), source })
+}
+
+/// The commits whose parents are not in a repository.
+pub(crate) fn read_shallow(path: &Path) -> Result<BTreeSet<ObjectId>, LayoutError> {
+    let path = path.join(SHALLOW);
+    let read = match fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(parse).collect::<Result<_, _>>().map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    };
+    read.map_err(|source| LayoutError::Io { path, source })
 }
 
 fn read_tips(text: &str) -> Result<BTreeMap<String, ObjectId>, Box<dyn std::error::Error>> {

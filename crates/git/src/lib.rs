@@ -1,8 +1,9 @@
 //! Git over smart HTTP and SSH, in pure Rust: a persistent bare mirror, edits without a work tree, and a compare-and-swap push.
 //!
 //! This crate owns the wire protocol (pkt-line, protocol v2 `ls-refs` and `fetch`, send-pack), the mirror on disk and
-//! the making of commits. It never runs a program, never reads Git configuration, credential helpers or the
-//! environment, never follows a symbolic link or a submodule, and never decides what to write.
+//! the making of commits. It never reads Git configuration, credential helpers or the environment, never follows a
+//! symbolic link or a submodule, and never decides what to write. It runs no program, but for one module (`program`), for
+//! repositories whose settings ask for the `git` program.
 //!
 //! gix supplies object, tree and pack formats and appears in no public signature.
 
@@ -22,6 +23,7 @@ mod lsrefs;
 mod mirror;
 mod pack;
 mod pktline;
+mod program;
 mod push;
 mod remote;
 mod report;
@@ -39,7 +41,8 @@ pub use generation::LayoutError;
 pub use github_app::{Clock, GitHubApp, GitHubAppConfig, GitHubAppError, Installation};
 pub use id::{BlobId, CommitId, InvalidId};
 pub use mirror::{Ahead, AheadCommit, Limits, Mirror, PushOutcome, PushRequest, Refusal};
-pub use remote::{Auth, ClientPool, ConfigError, ProxyConfig, Remote, RemoteConfig};
+pub use program::{ProgramEnvironment, ProgramError};
+pub use remote::{Auth, ClientPool, ConfigError, Implementation, ProxyConfig, Remote, RemoteConfig};
 pub use signing::{Signer, SigningError, SigningKeyError};
 pub use ssh::{SshConfigError, SshError};
 pub use store::{Blob, Cause, StoreError};

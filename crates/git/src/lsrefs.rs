@@ -16,19 +16,6 @@ pub(crate) const HEADS: &str = "refs/heads/";
 /// What follows the name of an annotated tag in an advertisement, where the line names what it points to.
 const PEELED: &str = "^{}";
 
-/// Where each of the branches points, `None` for those that do not exist. One request when the server is known.
-pub(crate) async fn ls_refs(
-    remote: &Remote,
-    branches: &[&str],
-    limit: usize,
-) -> Result<BTreeMap<String, Option<ObjectId>>, RemoteError> {
-    let names: Vec<String> = branches.iter().map(|branch| format!("{HEADS}{branch}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let found = refs(remote, &names, limit).await?;
-    let tip = |(branch, name): (&&str, &&str)| ((*branch).to_owned(), found.get(*name).copied());
-    Ok(branches.iter().zip(&names).map(tip).collect())
-}
-
 /// Where refs point, annotated tags peeled to what they mark. A name that ends in a slash stands for every ref below
 /// it. One request when the server is known; at most `limit` refs are read.
 pub(crate) async fn refs(

@@ -5,6 +5,7 @@ mod ahead;
 mod land;
 mod partial;
 mod sync;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,7 @@ use crate::edit::{NewObjects, Workbench};
 use crate::error::GitError;
 use crate::generation::{Folder, Generation};
 use crate::id::{BlobId, CommitId};
-use crate::lsrefs::{self, HEADS};
+use crate::lsrefs::HEADS;
 use crate::remote::Remote;
 use crate::store::{Blob, PackStore, Reader, StoreError};
 use crate::tree::{self, FileEntry, TreeMemo};
@@ -77,13 +78,15 @@ impl Mirror {
             Ok((Arc::new(folder), current))
         })
         .await?;
+        // The `git` program needs all contents, so a mirror that the built-in code made without them is fetched again.
+        let lacking = remote.program().is_some() && current.as_ref().is_some_and(|mirror| mirror.partial);
         Ok(Self {
             folder,
             remote,
             limits,
             memo: Arc::default(),
             current,
-            damaged: AtomicBool::new(false),
+            damaged: AtomicBool::new(lacking),
             whole: AtomicBool::new(false),
             completing: tokio::sync::Mutex::default(),
         })
@@ -105,7 +108,7 @@ impl Mirror {
         for branch in branches {
             ref_name(branch)?;
         }
-        let tips = lsrefs::ls_refs(&self.remote, branches, self.limits.refs).await?;
+        let tips = self.tips(branches).await?;
         Ok(tips.into_iter().map(|(branch, tip)| (branch, tip.map(CommitId))).collect())
     }
 
@@ -117,7 +120,7 @@ impl Mirror {
             checked_name(name.strip_suffix('/').unwrap_or(name))
                 .ok_or_else(|| GitError::RefName(shown(name)))?;
         }
-        let found = lsrefs::refs(&self.remote, names, self.limits.refs).await?;
+        let found = self.look(names).await?;
         Ok(found.into_iter().map(|(name, id)| (name, CommitId(id))).collect())
     }
 

@@ -26,8 +26,10 @@ pub(crate) struct Command {
 /// Everything of one push.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Push<'a> {
-    /// Where the server can, all of them or none; it has at least one.
+    /// It has at least one.
     pub(crate) commands: &'a [Command],
+    /// All of them or none: for servers that are atomic.
+    pub(crate) together: bool,
     /// For the server's hooks; only for servers that offer to take them.
     pub(crate) options: &'a [String],
     pub(crate) pack: &'a [u8],

@@ -15,6 +15,7 @@ use crate::bulk::Bulk;
 use crate::capabilities::Known;
 use crate::github_app::GitHubApp;
 use crate::http;
+use crate::program::{Access, HttpAccess, Program, ProgramEnvironment, SshAccess};
 use crate::ssh::{self, SshConfigError};
 use crate::transport::{RemoteError, Transport};
 
@@ -43,6 +44,8 @@ pub(crate) struct RemoteState {
     pub(crate) transport: Transport,
     pub(crate) known: Mutex<Known>,
     pub(crate) bulk: Bulk,
+    /// The `git` program, where it does what the built-in protocol code does otherwise.
+    program: Option<Program>,
 }
 
 /// How to reach a repository.
@@ -57,8 +60,21 @@ pub struct RemoteConfig {
     pub client_identity_pem: Option<Zeroizing<Vec<u8>>>,
     /// `None` connects directly and ignores the environment.
     pub proxy: Option<ProxyConfig>,
-    /// Longest duration of one request with its whole response.
+    /// Longest duration of one request with its whole response; of one command where the `git` program is used.
     pub timeout: Duration,
+    /// What speaks Git's protocol.
+    pub implementation: Implementation,
+}
+
+/// What speaks Git's protocol with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Implementation {
+    /// The code of this crate.
+    #[default]
+    BuiltIn,
+    /// The `git` program, for servers that the built-in code cannot talk to. Slower, and with whole mirrors: it needs
+    /// the contents of all files of a commit.
+    Program,
 }
 
 /// Credentials of a repository.
@@ -160,23 +176,41 @@ impl Remote {
 
     /// A remote that shares connections with every other remote of the pool whose TLS and proxy settings are equal.
     pub fn pooled(config: RemoteConfig, pool: &ClientPool) -> Result<Self, RemoteError> {
-        let RemoteConfig { url, auth, ca_pem, client_identity_pem, proxy, timeout } = config;
+        let RemoteConfig { url, auth, ca_pem, client_identity_pem, proxy, timeout, implementation } = config;
         if timeout.is_zero() {
             return Err(ConfigError::Timeout.into());
         }
+        let program = |access| match implementation {
+            Implementation::BuiltIn => None,
+            Implementation::Program => {
+                Some(Program::new(url.clone(), Arc::clone(&pool.environment), access, timeout))
+            }
+        };
         if is_ssh(&url) {
-            return Ok(Self::over_ssh(&url, auth, proxy.as_ref(), timeout, pool.bulk.clone())?);
+            return Ok(Self::over_ssh(&url, auth, proxy.as_ref(), timeout, pool.bulk.clone(), program)?);
+        }
+        if implementation == Implementation::Program
+            && pool.environment.local_repositories
+            && url.starts_with("file://")
+        {
+            let program = program(Access::Local);
+            let (transport, known, bulk) = (Transport::Local, Mutex::default(), pool.bulk.clone());
+            return Ok(Self(Arc::new(RemoteState { url, transport, known, bulk, program })));
         }
         let configured = parse_url(&url)?;
         auth.check()?;
         let route = Route { ca_pem, identity_pem: client_identity_pem, proxy };
         let has_identity = route.identity_pem.is_some();
-        let url = configured.to_string();
         let client = pool.client(&route)?;
         let auth = pool.shared(auth, &route);
+        let Route { ca_pem, identity_pem, proxy } = route;
+        let mut origin = configured.clone();
+        origin.set_path("/");
+        let program = program(Access::Http(HttpAccess { origin, ca_pem, identity_pem, proxy }));
+        let url = configured.to_string();
         let endpoint = http::Endpoint { configured, auth, client, has_identity, timeout };
         let (transport, known, bulk) = (Transport::Http(endpoint), Mutex::default(), pool.bulk.clone());
-        Ok(Self(Arc::new(RemoteState { url, transport, known, bulk })))
+        Ok(Self(Arc::new(RemoteState { url, transport, known, bulk, program })))
     }
 
     fn over_ssh(
@@ -185,6 +219,7 @@ impl Remote {
         proxy: Option<&ProxyConfig>,
         timeout: Duration,
         bulk: Bulk,
+        program: impl FnOnce(Access) -> Option<Program>,
     ) -> Result<Self, ConfigError> {
         // The environment's proxies are for web servers.
         if let Some(ProxyConfig::Server { .. }) = proxy {
@@ -194,13 +229,20 @@ impl Remote {
             return Err(SshConfigError::NoKey.into());
         };
         let endpoint = ssh::Endpoint::new(url, &identity, passphrase, &known_hosts, timeout)?;
+        let (user, identity) = (endpoint.user().to_owned(), endpoint.identity());
+        let program = program(Access::Ssh(SshAccess { user, identity, known_hosts }));
         let (url, known) = (endpoint.url()?.to_string(), Mutex::default());
-        Ok(Self(Arc::new(RemoteState { url, transport: Transport::Ssh(endpoint), known, bulk })))
+        Ok(Self(Arc::new(RemoteState { url, transport: Transport::Ssh(endpoint), known, bulk, program })))
     }
 
     /// The configured URL; it holds no credentials.
     pub fn url(&self) -> &str {
         &self.0.url
+    }
+
+    /// The `git` program, where it is used.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        self.0.program.as_ref()
     }
 }
 
@@ -233,9 +275,15 @@ pub struct ClientPool {
     clients: Arc<Mutex<HashMap<[u8; 32], Client>>>,
     apps: Arc<Mutex<HashMap<[u8; 32], GitHubApp>>>,
     bulk: Bulk,
+    environment: Arc<ProgramEnvironment>,
 }
 
 impl ClientPool {
+    /// A pool whose remotes may use the `git` program.
+    pub fn with_program(environment: ProgramEnvironment) -> Self {
+        Self { environment: Arc::new(environment), ..Self::default() }
+    }
+
     fn client(&self, route: &Route) -> Result<Client, ConfigError> {
         let key = route.fingerprint();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -373,6 +421,7 @@ mod tests {
             client_identity_pem: None,
             proxy: None,
             timeout: Duration::from_secs(5),
+            implementation: Implementation::BuiltIn,
         }
     }
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use self::connection::{Connection, Purpose};
 pub use self::error::{SshConfigError, SshError};
-use self::identity::Identity;
+pub(crate) use self::identity::Identity;
 use self::known_hosts::HostKeys;
 use self::line::Line;
 use self::target::Target;
@@ -42,7 +42,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 pub(crate) struct Endpoint {
     target: Target,
     hosts: Arc<HostKeys>,
-    identity: Identity,
+    identity: Arc<Identity>,
     /// Longest duration of one request with its whole answer.
     timeout: Duration,
     warm: Mutex<Option<Arc<Connection>>>,
@@ -58,8 +58,18 @@ impl Endpoint {
     ) -> Result<Self, SshConfigError> {
         let target = Target::parse(url)?;
         let hosts = Arc::new(HostKeys::read(known_hosts, &target.known_name())?);
-        let identity = Identity::new(identity, passphrase)?;
+        let identity = Arc::new(Identity::new(identity, passphrase)?);
         Ok(Self { target, hosts, identity, timeout, warm: Mutex::default() })
+    }
+
+    /// The user whose repository it is.
+    pub(crate) fn user(&self) -> &str {
+        &self.target.user
+    }
+
+    /// The key, for another client.
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
     }
 
     /// The location for people and logs.

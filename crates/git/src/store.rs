@@ -162,6 +162,12 @@ impl PackStore {
         ids.into_iter().filter(|id| place(&packs, id).is_none()).collect()
     }
 
+    /// Another store of the same packs.
+    pub(crate) fn duplicate(&self) -> Self {
+        let packs = RwLock::new(self.packs());
+        Self { folder: self.folder.clone(), hash: self.hash, packs, object_bytes: self.object_bytes }
+    }
+
     /// Takes over the packs of a store that was made from this one.
     pub(crate) fn adopt(&self, next: &Self) {
         *self.packs.write().unwrap_or_else(PoisonError::into_inner) = next.packs();

@@ -14,6 +14,7 @@ use url::Url;
 use crate::github_app::GitHubAppError;
 use crate::http;
 use crate::pktline::{Decoder, Packet, PktLineError};
+use crate::program::ProgramError;
 use crate::remote::{ConfigError, Remote};
 use crate::sideband::{self, Frame, Words};
 use crate::ssh::{self, SshError};
@@ -48,6 +49,9 @@ pub enum RemoteError {
     /// Below Git's protocol, over SSH.
     #[error(transparent)]
     Ssh(#[from] SshError),
+    /// The `git` program, where it is used.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// HTTP 401 or 403.
     #[error("the Git server refuses the credentials (HTTP {status})")]
     Unauthorized {
@@ -149,6 +153,7 @@ impl RemoteError {
     /// Whether the server certainly did not act on the request.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Ssh(error) if error.is_refusal())
+            || matches!(self, Self::Program(error) if error.is_refusal())
             || matches!(
                 self,
                 Self::Config(_)
@@ -159,6 +164,32 @@ impl RemoteError {
                     | Self::Connect(_)
                     | Self::ObjectFormat(_)
             )
+    }
+}
+
+impl RemoteError {
+    /// Whether it says by its type what the server, or the way to it, has against the request. Any client would meet it.
+    pub(crate) fn is_typed_refusal(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. }
+            | Self::NotFound { .. }
+            | Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::NotGit { .. }
+            | Self::Connect(_)
+            | Self::GitHubApp(_) => true,
+            // What our own client alone may lack is none of the program's troubles.
+            Self::Ssh(error) => !matches!(
+                error,
+                SshError::Handshake(_)
+                    | SshError::NoCommonAlgorithm { .. }
+                    | SshError::HostKeyKinds { .. }
+                    | SshError::KeyNotEnough { .. }
+                    | SshError::Sha1Only
+                    | SshError::Lost
+            ),
+            _ => false,
+        }
     }
 }
 
@@ -175,6 +206,8 @@ impl From<PktLineError> for RemoteError {
 pub(crate) enum Transport {
     Http(http::Endpoint),
     Ssh(ssh::Endpoint),
+    /// A folder of this machine, which the `git` program alone goes to.
+    Local,
 }
 
 impl Remote {
@@ -190,6 +223,7 @@ impl Remote {
                 let base = ssh.url().map_err(ConfigError::Ssh)?;
                 Ok((base, Body::new(Source::Ssh(Box::new(conversation)), limit)))
             }
+            Transport::Local => Err(ConfigError::Scheme("file".to_owned()).into()),
         }
     }
 
@@ -205,6 +239,7 @@ impl Remote {
         let source = match &self.0.transport {
             Transport::Http(http) => Source::Http(http.post(base, service, version2, body).await?),
             Transport::Ssh(ssh) => Source::Ssh(Box::new(ssh.post(service, version2, body).await?)),
+            Transport::Local => return Err(ConfigError::Scheme("file".to_owned()).into()),
         };
         Ok(Body::new(source, limit))
     }

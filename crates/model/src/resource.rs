@@ -415,6 +415,18 @@ pub struct GitRepository {
     /// repository's credentials; `*` is every namespace. Flux has no such limit; a tenant must not get another's
     /// write access by naming its GitRepository.
     pub access_from: Vec<String>,
+    /// Annotation `windlass.dev/git-implementation`: what speaks with the server.
+    pub implementation: GitImplementation,
+}
+
+/// What speaks Git's protocol with a GitRepository's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GitImplementation {
+    /// `built-in`: Windlass' own code.
+    #[default]
+    BuiltIn,
+    /// `program`: the `git` program, for servers that the built-in code cannot talk to.
+    Program,
 }
 
 /// `spec.provider` of a GitRepository.

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_git::{Auth, GitHubApp, GitHubAppConfig, Installation, RemoteConfig};
-use windlass_model::resource::{GitProvider, GitRepository, ImageRepository, Secret, SecretValue};
+use windlass_git::{Auth, GitHubApp, GitHubAppConfig, Implementation, Installation, RemoteConfig};
+use windlass_model::resource::{
+    GitImplementation, GitProvider, GitRepository, ImageRepository, Secret, SecretValue,
+};
 use windlass_model::{Clock, ImageName, Spec};
 use windlass_registry::{ClientIdentity, Credentials, RepositoryConfig, credentials};
 
@@ -104,6 +106,10 @@ pub(crate) fn git(
             None => windlass_git::ProxyConfig::Environment,
         }),
         timeout: repository.timeout.max(Duration::from_secs(1)),
+        implementation: match repository.implementation {
+            GitImplementation::BuiltIn => Implementation::BuiltIn,
+            GitImplementation::Program => Implementation::Program,
+        },
     })
 }
 

@@ -78,6 +78,8 @@ pub struct Parts {
     pub spec: watch::Receiver<Arc<Spec>>,
     /// The folder of the Git mirrors.
     pub mirrors: PathBuf,
+    /// What is shared by the connections to Git servers.
+    pub git_clients: ClientPool,
 }
 
 /// The promoter. Cheap to clone; every clone is the same one.
@@ -93,12 +95,12 @@ impl Promoter {
     }
 
     async fn start_with(parts: Parts, lanes: Lanes, cancel: CancellationToken) -> Result<Self, StoreError> {
-        let Parts { clock, store, pool, sender, metrics, spec, mirrors } = parts;
+        let Parts { clock, store, pool, sender, metrics, spec, mirrors, git_clients } = parts;
         let shared = Arc::new(Shared {
             clock,
             store,
             pool,
-            git_clients: ClientPool::default(),
+            git_clients,
             sender,
             metrics,
             offered: spec,

@@ -168,6 +168,7 @@ impl World {
             metrics: crate::Metrics::register(&mut registry),
             spec: offered,
             mirrors: folder.path().join("mirrors"),
+            git_clients: windlass_git::ClientPool::default(),
         };
         let promoter = Promoter::start(parts, CancellationToken::new()).await.unwrap();
         Self { shared: promoter.shared, clock, configuration, _folder: folder }

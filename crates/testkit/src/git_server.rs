@@ -143,18 +143,12 @@ impl GitServer {
     }
 
     async fn clone_with(&self, name: &str, options: &[&str]) -> Result<Checkout> {
-        let folder = fresh(Storage::Memory)?;
         let url = self.url(name);
         let auth = lock(&self.backend.auth).clone();
         let header = auth.map(|auth| format!("http.extraHeader=Authorization: {}", auth.header()));
-        let mut arguments = vec!["clone", "--quiet"];
-        if let Some(header) = &header {
-            arguments.extend(["--config", header]);
-        }
+        let mut arguments: Vec<&str> = header.iter().flat_map(|header| ["--config", header]).collect();
         arguments.extend_from_slice(options);
-        arguments.extend([url.as_str(), "."]);
-        run(folder.path(), &arguments, &[]).await?;
-        Ok(Checkout { folder })
+        Checkout::clone_from(&url, &arguments).await
     }
 
     /// A push itself: `POST …/git-receive-pack`.
@@ -183,6 +177,17 @@ pub struct Checkout {
 }
 
 impl Checkout {
+    /// A clone of any repository by the git program, with these options of `git clone`.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn clone_from(url: &str, options: &[&str]) -> Result<Self> {
+        let folder = fresh(Storage::Memory)?;
+        let arguments = [&["clone", "--quiet"], options, &[url, "."]].concat();
+        run(folder.path(), &arguments, &[]).await?;
+        Ok(Self { folder })
+    }
+
     /// The work tree.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -80,6 +80,20 @@ impl Gitea {
         self.ssh.map(|address| format!("ssh://git@{address}/{USER}/{repository}.git"))
     }
 
+    /// The SSH server's host keys, as `known_hosts` has them, where [`GiteaOptions::ssh`] is set.
+    ///
+    /// # Errors
+    /// When it has no SSH server, or `ssh-keyscan` is missing or finds none.
+    pub fn ssh_known_hosts(&self) -> Result<String> {
+        let address = self.ssh.context("Gitea was started without its SSH server")?;
+        let mut scan = Command::new("ssh-keyscan");
+        scan.args(["-p", &address.port().to_string(), &address.ip().to_string()]);
+        let output = scan.output().context("running ssh-keyscan (of the package openssh-client)")?;
+        let keys = String::from_utf8(output.stdout).context("host keys are text")?;
+        ensure!(!keys.trim().is_empty(), "ssh-keyscan finds no host key of Gitea");
+        Ok(keys)
+    }
+
     /// Where the bare repository lies.
     pub fn folder(&self, repository: &str) -> PathBuf {
         self.folder.path().join(format!("repositories/{USER}/{repository}.git"))

@@ -122,6 +122,15 @@ impl SshServer {
         &self.key.identity
     }
 
+    /// Writes `identity` and `known_hosts` into a folder, as `ssh` wants them.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_client_files(&self, folder: &Path) -> Result<()> {
+        write_private(&folder.join("identity"), self.identity())?;
+        write_private(&folder.join("known_hosts"), &self.known_hosts())
+    }
+
     /// The server's host keys, in the order of the options.
     pub fn host_keys(&self) -> &[KeyPair] {
         &self.host_keys
@@ -240,8 +249,8 @@ fn root_of(sshd: &Path) -> &Path {
 
 fn write_private(file: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::write(file, text).context("writing a host key")?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).context("protecting a host key")
+    fs::write(file, text).context("writing a key")?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).context("protecting a key")
 }
 
 fn printed(program: &str, arguments: &[&str]) -> Result<String> {

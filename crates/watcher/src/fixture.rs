@@ -109,6 +109,7 @@ pub(crate) fn git_repository(name: &str) -> GitRepository {
         timeout: Duration::from_mins(1),
         suspend: false,
         access_from: Vec::new(),
+        implementation: windlass_model::resource::GitImplementation::default(),
     }
 }
 

@@ -8,6 +8,7 @@ mod descriptors;
 mod docker_config;
 mod edit;
 mod endpoint;
+mod git_program;
 mod instance;
 mod logs;
 mod plan;

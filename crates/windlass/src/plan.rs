@@ -19,6 +19,7 @@ use windlass_store::{ReadOnly, Store};
 use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
+use crate::git_program;
 
 /// The status of `--check` where something would change.
 const WOULD_CHANGE: u8 = 3;
@@ -127,6 +128,7 @@ async fn planned(scratch: &Path, store: Store, spec: Arc<windlass_model::Spec>) 
         metrics: windlass_promoter::Metrics::register(&mut registry),
         spec: watch::channel(spec).1,
         mirrors: scratch.join("mirrors"),
+        git_clients: git_program::clients(),
     };
     plan(parts, &|what| eprintln!("{what}")).await.context("the ledger could not be read")
 }

@@ -23,6 +23,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Configuration};
 use crate::descriptors;
 use crate::endpoint::Endpoint;
+use crate::git_program;
 use crate::instance::RunningInstance;
 use crate::tasks::Tasks;
 
@@ -91,6 +92,7 @@ async fn assemble(
         metrics: windlass_promoter::Metrics::register(&mut registry),
         spec: spec.clone(),
         mirrors: settings.data.join("mirrors"),
+        git_clients: git_program::clients(),
     };
     let promoter = Promoter::start(parts, tasks.stop()).await.context("the ledger could not be read")?;
     let webhook_metrics = windlass_watcher::Metrics::default();

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,17 @@ impl BarePushes {
         let repository = fleet.create(server, name, host).await?;
         let checkout = server.clone_repository(name).await?;
         Ok(Self { repository, checkout, fleet, host: host.to_owned(), commits: VecDeque::new() })
+    }
+
+    /// The repository on the server.
+    pub(crate) fn folder(&self) -> &Path {
+        self.repository.folder()
+    }
+
+    /// Pushes over SSH from now on, to the same repository.
+    pub(crate) async fn over_ssh(&self, url: &str, command: &str) -> Result<()> {
+        self.checkout.git(&["remote", "set-url", "origin", url]).await?;
+        self.checkout.git(&["config", "core.sshCommand", command]).await.map(drop)
     }
 
     /// Commits these markers, by their numbers, at this tag. The commit waits for its push.

@@ -6,7 +6,7 @@ use gix::ObjectId;
 use gix::objs::{CommitRef, Kind};
 
 use super::Mirror;
-use super::sync::ANCESTRY_DEPTH;
+use super::sync::{ANCESTRY_DEPTH, Other, history};
 use crate::error::GitError;
 use crate::id::CommitId;
 use crate::store::{PackStore, StoreError};
@@ -38,12 +38,13 @@ impl Mirror {
         if tip == other {
             return Ok(Ahead { contains: true, commits: Vec::new(), more: false });
         }
-        // What the other one has is left out by the server. Should one send more, it counts as ahead.
-        self.between(tip, other, move |store| walk(store, tip.0, other.0)).await
+        self.between(tip, other, Other::Certainly, move |store| walk(store, tip.0, other.0)).await
     }
 }
 
+/// What the other one has is left out by the server, or it is in the store too.
 fn walk(store: &PackStore, tip: ObjectId, other: ObjectId) -> Result<Ahead, StoreError> {
+    let known = history(store, other)?;
     let mut reader = store.reader();
     let mut content = Vec::new();
     let mut ahead = Ahead { contains: false, commits: Vec::new(), more: false };
@@ -51,7 +52,7 @@ fn walk(store: &PackStore, tip: ObjectId, other: ObjectId) -> Result<Ahead, Stor
     let mut pending = vec![tip];
     while let Some(id) = pending.pop() {
         ahead.contains |= id == other;
-        if reader.find(&id, &mut content)? != Some(Kind::Commit) {
+        if known.contains(&id) || reader.find(&id, &mut content)? != Some(Kind::Commit) {
             continue;
         }
         let commit =

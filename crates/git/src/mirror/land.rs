@@ -7,14 +7,13 @@ use std::sync::Arc;
 use gix::ObjectId;
 
 use super::{Mirror, blocking, ref_name, sync};
-use crate::capabilities::{Learn, ReceiveServer};
 use crate::commit::Prepared;
 use crate::error::GitError;
 use crate::fetch::Boundary;
 use crate::id::CommitId;
-use crate::lsrefs::{self, HEADS};
+use crate::lsrefs::HEADS;
 use crate::pack;
-use crate::push::{self, Answer, Command, Push};
+use crate::push::{Answer, Command, Push};
 use crate::store::PackStore;
 use crate::transport::RemoteError;
 
@@ -95,12 +94,12 @@ impl Mirror {
     /// branch. An error means that nothing was pushed.
     pub async fn push(&mut self, request: PushRequest<'_>) -> Result<PushOutcome, GitError> {
         let commands = self.commands(&request).await?;
-        let server = self.server_for(request.options).await?;
+        let options = request.options;
+        let server = self.receiver(&commands, options).await?;
         let together = commands.len() == 1 || server.atomic;
         let first = if together { &commands[..] } else { &commands[..1] };
         let pack = self.encode(request.tip, server.no_thin).await?;
-        let options = request.options;
-        let sent = self.send(Push { commands: first, options, pack: &pack }).await;
+        let sent = self.send(Push { commands: first, together, options, pack: &pack }).await;
         let branch = &commands[0].name;
         let accepted = matches!(&sent, Ok(answer) if answer.report.verdict(branch).is_ok());
         // An accepted commit almost certainly landed, so it is written to the mirror while we look.
@@ -137,7 +136,7 @@ impl Mirror {
         if commands.is_empty() {
             return Ok(PushOutcome::Landed { messages: Vec::new() });
         }
-        self.server_for(options).await?;
+        self.receiver(&commands, options).await?;
         Ok(self.follow(&commands, options, Vec::new()).await)
     }
 
@@ -166,7 +165,7 @@ impl Mirror {
         also: &[String],
     ) -> Result<Vec<Command>, GitError> {
         let branches = further_branches(branch, also)?;
-        let tips = lsrefs::ls_refs(&self.remote, &branches, self.limits.refs).await?;
+        let tips = self.tips(&branches).await?;
         let mut commands = Vec::with_capacity(also.len());
         for name in also {
             let old = name.strip_prefix(HEADS).and_then(|branch| tips.get(branch).copied().flatten());
@@ -182,20 +181,6 @@ impl Mirror {
         Ok(commands)
     }
 
-    /// The server, which must take push options where there are any.
-    async fn server_for(&self, options: &[String]) -> Result<Arc<ReceiveServer>, GitError> {
-        let mut learned = self.remote.receive_server(Learn::IfUnknown).await?;
-        if !options.is_empty() && !learned.server.push_options {
-            if learned.cached {
-                learned = self.remote.receive_server(Learn::Anew).await?;
-            }
-            if !learned.server.push_options {
-                return Err(GitError::NoPushOptions);
-            }
-        }
-        Ok(learned.server)
-    }
-
     /// The pack of everything new, thin where the server can complete it.
     async fn encode(&self, tip: &Prepared, no_thin: bool) -> Result<Arc<[u8]>, GitError> {
         let store = self.current.as_ref().map(|generation| Arc::clone(&generation.store));
@@ -206,26 +191,6 @@ impl Mirror {
             Ok(pack::encode(tip.id().0.kind(), &tip.objects(), bases)?.into())
         })
         .await
-    }
-
-    /// Sends the push, once more if the server turned out to differ from what was known of it. Sending twice is safe:
-    /// the commit is the same, and the expected old id lets at most one of the two act.
-    async fn send(&self, push: Push<'_>) -> Result<Answer, RemoteError> {
-        let learned = self.remote.receive_server(Learn::IfUnknown).await?;
-        match push::send(&self.remote, &learned.server, push).await {
-            Err(first) if learned.cached && first.disagrees() => {
-                let again = async {
-                    let learned = self.remote.receive_server(Learn::Anew).await?;
-                    push::send(&self.remote, &learned.server, push).await
-                };
-                match again.await {
-                    // A refusal now does not undo what the first request may have done.
-                    Err(_) if !first.is_refusal() => Err(first),
-                    result => result,
-                }
-            }
-            result => result,
-        }
     }
 
     /// Pushes the further refs after the branch, for a server that cannot move them together.
@@ -240,7 +205,10 @@ impl Mirror {
         let hash = commands[0].new.kind();
         let sent = match pack::encode(hash, &BTreeMap::new(), None) {
             // The branch has the objects: the pack is empty.
-            Ok(pack) => self.send(Push { commands, options, pack: &pack }).await.map_err(GitError::from),
+            Ok(pack) => {
+                let push = Push { commands, together: false, options, pack: &pack };
+                self.send(push).await.map_err(GitError::from)
+            }
             Err(error) => Err(error.into()),
         };
         let refusals = match &sent {
@@ -274,10 +242,12 @@ impl Mirror {
         };
         let mut branches = further_branches(request.branch, request.also)?;
         branches.push(request.branch);
-        let tips = match lsrefs::ls_refs(&self.remote, &branches, self.limits.refs).await {
+        let tips = match self.tips(&branches).await {
             Ok(tips) => tips,
             Err(error) => {
-                return Ok(PushOutcome::Unknown { error: answer.err().unwrap_or(error).into() });
+                // The look knows better why the `git` program failed.
+                let first = answer.err().filter(|first| !matches!(first, RemoteError::Program(_)));
+                return Ok(PushOutcome::Unknown { error: first.unwrap_or(error).into() });
             }
         };
         let ours = request.tip.id();
@@ -297,16 +267,22 @@ impl Mirror {
                     PushOutcome::Rejected { refusals, messages: answer.words }
                 }
                 Ok(_) => PushOutcome::Unknown { error: RemoteError::NotShown.into() },
-                Err(error) => PushOutcome::Unknown { error: error.into() },
+                Err(_) if self.minds_options(commands, request.options).await => {
+                    return Err(GitError::NoPushOptions);
+                }
+                Err(error) => PushOutcome::Unknown { error: self.explained(error).await.into() },
             });
         }
-        // The branch points elsewhere. Unless the server said that it refused ours, somebody may have built on it.
+        // The branch points elsewhere. Unless the server said that it refused ours, somebody may have built on it. Below
+        // the `git` program a request may be sent twice, where only the first is accepted and only the second reported.
         match actual {
-            Some(tip) if accepted != Some(false) => Ok(match self.contains(tip, ours).await {
-                Ok(true) => landed(answer, commands),
-                Ok(false) => PushOutcome::Moved { actual },
-                Err(error) => PushOutcome::Unknown { error },
-            }),
+            Some(tip) if accepted != Some(false) || self.remote.program().is_some() => {
+                Ok(match self.contains(tip, ours).await {
+                    Ok(true) => landed(answer, commands),
+                    Ok(false) => PushOutcome::Moved { actual },
+                    Err(error) => PushOutcome::Unknown { error },
+                })
+            }
             _ => Ok(PushOutcome::Moved { actual }),
         }
     }

@@ -8,13 +8,13 @@ use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
 use super::{Mirror, blocking, ref_name, root_tree};
-use crate::capabilities::Learn;
 use crate::error::GitError;
-use crate::fetch::{Boundary, Filter, Negotiation, PackStream};
+use crate::fetch::{Boundary, Filter, Negotiation};
 use crate::generation::Generation;
 use crate::id::CommitId;
 use crate::lsrefs::HEADS;
-use crate::store::{self, PackStore, StoreError};
+use crate::program::ProgramError;
+use crate::store::{PackStore, StoreError};
 use crate::transport::RemoteError;
 
 /// Commits behind a branch's tip among which ours is looked for. A commit that others have buried deeper within the
@@ -22,6 +22,13 @@ use crate::transport::RemoteError;
 pub(super) const ANCESTRY_DEPTH: u32 = 256;
 /// The mirror's own name for a commit that is checked out and is no branch's tip.
 const CHECKOUT: &str = "refs/windlass/checkout";
+
+/// Whether a commit that another one is compared with is on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Other {
+    Certainly,
+    Perhaps,
+}
 
 impl Mirror {
     /// Makes a commit available, and remembers it as the branch's tip. Where the server allows, contents of files come
@@ -34,9 +41,10 @@ impl Mirror {
     /// As [`Self::fetch`], for a commit that a tag or another ref names, or nothing but its id. The last one is kept.
     pub async fn fetch_commit(&mut self, commit: CommitId) -> Result<(), GitError> {
         match self.fetch_as(CHECKOUT, commit).await {
-            Err(GitError::Remote(RemoteError::Server { message })) => {
-                Err(GitError::CommitRefused { commit: commit.to_string(), message })
-            }
+            Err(GitError::Remote(
+                RemoteError::Server { message }
+                | RemoteError::Program(ProgramError::Failed { words: message, .. }),
+            )) => Err(GitError::CommitRefused { commit: commit.to_string(), message }),
             result => result,
         }
     }
@@ -84,7 +92,8 @@ impl Mirror {
         if tip == commit {
             return Ok(true);
         }
-        self.between(tip, commit, move |store| is_ancestor(store, tip.0, commit.0)).await
+        self.between(tip, commit, Other::Perhaps, move |store| Ok(history(store, tip.0)?.contains(&commit.0)))
+            .await
     }
 
     /// Looks at the commits that `tip` has and `commit` does not, as the server sees it, and some more around them; at
@@ -93,6 +102,7 @@ impl Mirror {
         &self,
         tip: CommitId,
         commit: CommitId,
+        other: Other,
         look: impl FnOnce(&PackStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, GitError> {
         let folder = Arc::clone(&self.folder);
@@ -105,7 +115,7 @@ impl Mirror {
         .await?;
         // Without `shallow` lines the server takes our commit's history as known, so what it sends is the commits
         // between the two, and no files where it can leave them out.
-        let mut negotiation = Negotiation {
+        let negotiation = Negotiation {
             wants: vec![tip.0],
             haves: vec![commit.0],
             shallow: Vec::new(),
@@ -113,18 +123,7 @@ impl Mirror {
             thin: false,
             filter: Filter::Trees,
         };
-        let open = async |negotiation: &Negotiation| {
-            PackStream::open(&self.remote, negotiation, self.limits.pack_bytes).await
-        };
-        let stream = match open(&negotiation).await {
-            Err(RemoteError::Server { .. }) => {
-                // A server may know filters and not allow this one.
-                negotiation.filter = Filter::Nothing;
-                open(&negotiation).await?
-            }
-            result => result?,
-        };
-        let store = store::receive(Arc::new(store), stream, false, false).await?;
+        let store = self.receive_history(Arc::new(store), negotiation, other).await?;
         blocking(move || {
             let found = look(&store)?;
             drop(scratch);
@@ -135,8 +134,7 @@ impl Mirror {
 
     /// Fetches a fresh mirror beside the old one and swaps. On failure the old one stays.
     async fn rebuild(&mut self, name: &str, tip: CommitId) -> Result<(), GitError> {
-        let offered = self.remote.upload_server(Learn::IfUnknown).await?.server.gives_blobs;
-        let partial = offered && !self.whole.load(Ordering::Relaxed);
+        let partial = self.may_be_partial().await?;
         // How many contents will come is not known before they do.
         let _turn = self.remote.0.bulk.turn(if partial { 0 } else { usize::MAX }).await;
         let mut fresh = match self.fresh(name, tip, partial).await {
@@ -198,10 +196,7 @@ impl Mirror {
             depth: 1,
             filter: if generation.partial { Filter::Blobs } else { Filter::Nothing },
         };
-        let mut stream = PackStream::open(&self.remote, &negotiation, self.limits.pack_bytes).await?;
-        let boundary = std::mem::take(&mut stream.boundary);
-        let old = Arc::clone(&generation.store);
-        let store = store::receive(old, stream, negotiation.thin, generation.partial).await?;
+        let (store, boundary) = self.receive(&generation, &negotiation).await?;
         record(generation, store, name.to_owned(), tip, boundary).await
     }
 
@@ -291,20 +286,17 @@ fn expect_commit(store: &PackStore, id: ObjectId) -> Result<(), GitError> {
     }
 }
 
-/// Walks from `tip` through the commits in the store, whose last ones name parents that are not in it.
-fn is_ancestor(store: &PackStore, tip: ObjectId, commit: ObjectId) -> Result<bool, StoreError> {
+/// A commit and its ancestors, as far as they are in the store, whose last ones name parents that are not.
+pub(super) fn history(store: &PackStore, commit: ObjectId) -> Result<HashSet<ObjectId>, StoreError> {
     let mut reader = store.reader();
     let mut content = Vec::new();
-    let mut seen = HashSet::from([tip]);
-    let mut pending = vec![tip];
+    let mut seen = HashSet::from([commit]);
+    let mut pending = vec![commit];
     while let Some(id) = pending.pop() {
-        if id == commit {
-            return Ok(true);
-        }
         if reader.find(&id, &mut content)? == Some(Kind::Commit) {
             let parents = CommitRefIter::from_bytes(&content, id.kind()).parent_ids();
             pending.extend(parents.filter(|parent| seen.insert(*parent)));
         }
     }
-    Ok(false)
+    Ok(seen)
 }

@@ -2,7 +2,7 @@
 
 use windlass_git::{CommitId, ErrorKind, GitError, Limits, RemoteError, Retry};
 
-use crate::support::{World, contents, edit, git, land, try_git, update};
+use crate::support::{BOTH, World, contents, edit, git, land, try_git, update};
 
 /// Tags and other refs on commits that no branch has any more, beside `main`.
 fn tagged(world: &World) -> CommitId {
@@ -21,49 +21,53 @@ fn tagged(world: &World) -> CommitId {
 
 #[tokio::test]
 async fn refs_of_every_kind_are_found_and_annotated_tags_are_peeled() {
-    for old_protocol in [false, true] {
-        let world = World::new().await;
-        let released = tagged(&world);
-        world.server.switches().old_protocol = old_protocol;
-        let mirror = world.mirror().await;
-        let names = ["refs/heads/main", "refs/tags/", "refs/pull/7/head", "refs/heads/mai", "HEAD"];
-        let mut found = mirror.refs(&names).await.unwrap();
-        found.remove("refs/tags/readme");
-        let found: Vec<_> = found.iter().map(|(name, id)| (name.as_str(), *id)).collect();
-        let main = world.tip("main");
-        let expected = [
-            ("HEAD", main),
-            ("refs/heads/main", main),
-            ("refs/pull/7/head", released),
-            ("refs/tags/light", released),
-            ("refs/tags/nested", released),
-            ("refs/tags/v1.0.0", released),
-        ];
-        assert_eq!(found, expected, "old protocol: {old_protocol}");
-        let error = mirror.refs(&["refs/heads/a b"]).await.unwrap_err();
-        assert!(matches!(error, GitError::RefName(_)), "{error:?}");
+    for by in BOTH {
+        for old_protocol in [false, true] {
+            let world = World::by(by).await;
+            let released = tagged(&world);
+            world.server.switches().old_protocol = old_protocol;
+            let mirror = world.mirror().await;
+            let names = ["refs/heads/main", "refs/tags/", "refs/pull/7/head", "refs/heads/mai", "HEAD"];
+            let mut found = mirror.refs(&names).await.unwrap();
+            found.remove("refs/tags/readme");
+            let found: Vec<_> = found.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+            let main = world.tip("main");
+            let expected = [
+                ("HEAD", main),
+                ("refs/heads/main", main),
+                ("refs/pull/7/head", released),
+                ("refs/tags/light", released),
+                ("refs/tags/nested", released),
+                ("refs/tags/v1.0.0", released),
+            ];
+            assert_eq!(found, expected, "old protocol: {old_protocol}");
+            let error = mirror.refs(&["refs/heads/a b"]).await.unwrap_err();
+            assert!(matches!(error, GitError::RefName(_)), "{error:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_branch_is_made_from_what_a_tag_marks() {
-    for old_protocol in [false, true] {
-        let world = World::new().await;
-        let released = tagged(&world);
-        world.server.switches().old_protocol = old_protocol;
-        let mut mirror = world.mirror().await;
-        update(&mut mirror, "main").await;
-        let tag = mirror.refs(&["refs/tags/v1.0.0"]).await.unwrap()["refs/tags/v1.0.0"];
-        assert_eq!(tag, released);
-        mirror.fetch_commit(tag).await.unwrap();
-        assert_eq!(contents(&mirror, tag).await[0].1, "released\n");
-        let prepared = edit(&mirror, tag, "README.md", "ours\n", "Update").await;
-        land(&mut mirror, "updates", None, &prepared).await;
-        assert_eq!(world.log("updates"), ["Update", "by somebody else", "by somebody else"]);
-        world.assert_clean(&mirror);
-        drop(mirror);
-        let mirror = world.mirror().await;
-        assert_eq!(contents(&mirror, prepared.id()).await[0].1, "ours\n");
+    for by in BOTH {
+        for old_protocol in [false, true] {
+            let world = World::by(by).await;
+            let released = tagged(&world);
+            world.server.switches().old_protocol = old_protocol;
+            let mut mirror = world.mirror().await;
+            update(&mut mirror, "main").await;
+            let tag = mirror.refs(&["refs/tags/v1.0.0"]).await.unwrap()["refs/tags/v1.0.0"];
+            assert_eq!(tag, released);
+            mirror.fetch_commit(tag).await.unwrap();
+            assert_eq!(contents(&mirror, tag).await[0].1, "released\n");
+            let prepared = edit(&mirror, tag, "README.md", "ours\n", "Update").await;
+            land(&mut mirror, "updates", None, &prepared).await;
+            assert_eq!(world.log("updates"), ["Update", "by somebody else", "by somebody else"]);
+            world.assert_clean(&mirror);
+            drop(mirror);
+            let mirror = world.mirror().await;
+            assert_eq!(contents(&mirror, prepared.id()).await[0].1, "ours\n");
+        }
     }
 }
 

@@ -69,6 +69,7 @@ impl Stage {
             client_identity_pem: None,
             proxy: None,
             timeout: Duration::from_secs(10),
+            implementation: windlass_git::Implementation::BuiltIn,
         };
         let remote = Remote::pooled(config, &self.pool).unwrap();
         let folder = tempfile::tempdir_in(self.temp.path()).unwrap().keep();

@@ -10,6 +10,7 @@ mod gitea;
 mod github_app;
 mod landing;
 mod partial;
+mod program;
 mod proxies;
 mod reading;
 mod refusals;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use windlass_git::{Limits, ProxyConfig};
 
-use crate::support::{World, update};
+use crate::support::{BOTH, World, update};
 use crate::tls::{Authority, Front};
 
 /// What a proxy was asked for.
@@ -115,27 +115,29 @@ async fn socks5(stream: &mut TcpStream) -> Asked {
 
 #[tokio::test]
 async fn https_goes_through_http_and_socks_proxies_with_a_password() {
-    let world = World::new().await;
-    let authority = Authority::new();
-    let front = Front::start(&world, &authority, None).await;
-    for (kind, scheme) in [(Kind::Http, "http"), (Kind::Socks5, "socks5"), (Kind::Socks5, "socks5h")] {
-        let proxy = Proxy::start(kind).await;
-        for (password, admitted) in [("wrong-hunter2", false), ("pass", true)] {
-            let mut config = world.config();
-            config.url = front.url();
-            config.ca_pem = Some(authority.pem());
-            config.proxy = Some(proxy.config(scheme, password));
-            let mut mirror = world.mirror_with(config, Limits::default()).await;
-            if admitted {
-                update(&mut mirror, "main").await;
-            } else {
-                let error = mirror.ls_refs(&["main"]).await.unwrap_err();
-                assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-            }
-            let last = proxy.asked.lock().unwrap().pop().unwrap();
-            assert_eq!(last.admitted, admitted, "{scheme}: {last:?}");
-            if admitted {
-                assert!(front.url().contains(&last.target), "{last:?}");
+    for by in BOTH {
+        let world = World::by(by).await;
+        let authority = Authority::new();
+        let front = Front::start(&world, &authority, None).await;
+        for (kind, scheme) in [(Kind::Http, "http"), (Kind::Socks5, "socks5"), (Kind::Socks5, "socks5h")] {
+            let proxy = Proxy::start(kind).await;
+            for (password, admitted) in [("wrong-hunter2", false), ("pass", true)] {
+                let mut config = world.config();
+                config.url = front.url();
+                config.ca_pem = Some(authority.pem());
+                config.proxy = Some(proxy.config(scheme, password));
+                let mut mirror = world.mirror_with(config, Limits::default()).await;
+                if admitted {
+                    update(&mut mirror, "main").await;
+                } else {
+                    let error = mirror.ls_refs(&["main"]).await.unwrap_err();
+                    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+                }
+                let last = proxy.asked.lock().unwrap().pop().unwrap();
+                assert_eq!(last.admitted, admitted, "{scheme}: {last:?}");
+                if admitted {
+                    assert!(front.url().contains(&last.target), "{last:?}");
+                }
             }
         }
     }

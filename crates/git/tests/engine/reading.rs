@@ -1,8 +1,8 @@
 //! Fetching and reading.
 
-use windlass_git::{Blob, BlobId, ErrorKind, Limits};
+use windlass_git::{Blob, BlobId, ErrorKind, Implementation, Limits};
 
-use crate::support::{World, contents, edit, git, land, update};
+use crate::support::{BOTH, World, contents, edit, git, land, update};
 
 #[tokio::test]
 async fn a_snapshot_and_what_follows_equal_gits_own_view() {
@@ -27,20 +27,22 @@ async fn a_snapshot_and_what_follows_equal_gits_own_view() {
 
 #[tokio::test]
 async fn history_is_never_fetched() {
-    let world = World::new().await;
-    for round in 0..20 {
-        world.foreign(&[("README.md", &format!("round {round}\n"))]);
-    }
-    let mut mirror = world.mirror().await;
-    update(&mut mirror, "main").await;
-    for round in 0..5 {
-        world.foreign(&[("README.md", &format!("again {round}\n"))]);
-        world.foreign(&[("README.md", &format!("and again {round}\n"))]);
+    for by in BOTH {
+        let world = World::by(by).await;
+        for round in 0..20 {
+            world.foreign(&[("README.md", &format!("round {round}\n"))]);
+        }
+        let mut mirror = world.mirror().await;
         update(&mut mirror, "main").await;
+        for round in 0..5 {
+            world.foreign(&[("README.md", &format!("again {round}\n"))]);
+            world.foreign(&[("README.md", &format!("and again {round}\n"))]);
+            update(&mut mirror, "main").await;
+        }
+        let count = git(&mirror.path().unwrap(), &["rev-list", "--count", "main"]);
+        assert_eq!(count, "1");
+        world.assert_clean(&mirror);
     }
-    let count = git(&mirror.path().unwrap(), &["rev-list", "--count", "main"]);
-    assert_eq!(count, "1");
-    world.assert_clean(&mirror);
 }
 
 #[tokio::test]
@@ -67,18 +69,23 @@ async fn a_rewritten_branch_is_followed() {
 
 #[tokio::test]
 async fn several_branches_share_one_mirror() {
-    let world = World::new().await;
-    git(&world.work(), &["push", "--quiet", "origin", "HEAD:refs/heads/staging", "HEAD:refs/heads/main2"]);
-    let moved = world.foreign(&[("README.md", "main only\n")]);
-    let mut mirror = world.mirror().await;
-    let tips = mirror.ls_refs(&["main", "staging", "absent"]).await.unwrap();
-    assert_eq!(tips.keys().collect::<Vec<_>>(), ["absent", "main", "staging"]);
-    assert_eq!((tips["main"], tips["absent"]), (Some(moved), None));
-    let main = update(&mut mirror, "main").await;
-    let staging = update(&mut mirror, "staging").await;
-    assert_eq!(contents(&mirror, main).await[0].1, "main only\n");
-    assert_eq!(contents(&mirror, staging).await[0].1, "hello\n");
-    world.assert_clean(&mirror);
+    for by in BOTH {
+        let world = World::by(by).await;
+        git(
+            &world.work(),
+            &["push", "--quiet", "origin", "HEAD:refs/heads/staging", "HEAD:refs/heads/main2"],
+        );
+        let moved = world.foreign(&[("README.md", "main only\n")]);
+        let mut mirror = world.mirror().await;
+        let tips = mirror.ls_refs(&["main", "staging", "absent"]).await.unwrap();
+        assert_eq!(tips.keys().collect::<Vec<_>>(), ["absent", "main", "staging"]);
+        assert_eq!((tips["main"], tips["absent"]), (Some(moved), None));
+        let main = update(&mut mirror, "main").await;
+        let staging = update(&mut mirror, "staging").await;
+        assert_eq!(contents(&mirror, main).await[0].1, "main only\n");
+        assert_eq!(contents(&mirror, staging).await[0].1, "hello\n");
+        world.assert_clean(&mirror);
+    }
 }
 
 #[tokio::test]
@@ -140,66 +147,78 @@ async fn blobs_are_visited_once_each_and_large_ones_withheld() {
 
 #[tokio::test]
 async fn servers_without_protocol_v2_are_read_and_pushed_to() {
-    for hidden in [vec![], vec!["multi_ack_detailed", "filter", "shallow"]] {
-        let world = World::new().await;
-        world.server.switches().old_protocol = true;
-        world.server.switches().hidden = hidden;
-        let mut mirror = world.mirror().await;
-        let tip = update(&mut mirror, "main").await;
-        let prepared = edit(&mirror, tip, "README.md", "ours\n", "Update").await;
-        land(&mut mirror, "main", Some(tip), &prepared).await;
-        assert_eq!(world.tip("main"), prepared.id());
-        let next = world.foreign(&[("apps/three/deploy.yaml", "image: x:1\n")]);
-        assert_eq!(update(&mut mirror, "main").await, next);
-        assert_eq!(contents(&mirror, next).await.len(), 5);
-        assert!(mirror.contains(next, prepared.id()).await.unwrap());
-        world.assert_clean(&mirror);
+    for by in BOTH {
+        for hidden in [vec![], vec!["multi_ack_detailed", "filter", "shallow"]] {
+            let world = World::by(by).await;
+            world.server.switches().old_protocol = true;
+            world.server.switches().hidden = hidden;
+            if by == Implementation::Program {
+                // The program cannot talk to such a server over HTTP at all.
+                world.server.switches().hidden.retain(|name| *name != "multi_ack_detailed");
+            }
+            let mut mirror = world.mirror().await;
+            let tip = update(&mut mirror, "main").await;
+            let prepared = edit(&mirror, tip, "README.md", "ours\n", "Update").await;
+            land(&mut mirror, "main", Some(tip), &prepared).await;
+            assert_eq!(world.tip("main"), prepared.id());
+            let next = world.foreign(&[("apps/three/deploy.yaml", "image: x:1\n")]);
+            assert_eq!(update(&mut mirror, "main").await, next);
+            assert_eq!(contents(&mirror, next).await.len(), 5);
+            assert!(mirror.contains(next, prepared.id()).await.unwrap());
+            world.assert_clean(&mirror);
+        }
     }
 }
 
 #[tokio::test]
 async fn sha256_repositories_work_throughout() {
-    for old_protocol in [false, true] {
-        let world = World::empty(&["--object-format=sha256"]).await;
-        world.server.switches().old_protocol = old_protocol;
-        world.foreign(&[("a/b.yaml", "image: app:1\n")]);
-        let mut mirror = world.mirror().await;
-        let tip = update(&mut mirror, "main").await;
-        assert_eq!(tip.to_string().len(), 64);
-        let prepared = edit(&mirror, tip, "a/b.yaml", "image: app:2\n", "Update").await;
-        land(&mut mirror, "main", Some(tip), &prepared).await;
-        assert_eq!(world.tip("main"), prepared.id());
-        let next = world.foreign(&[("a/c.yaml", "image: app:1\n")]);
-        assert_eq!(update(&mut mirror, "main").await, next);
-        world.assert_clean(&mirror);
-        drop(mirror);
-        let mirror = world.mirror().await;
-        assert_eq!(contents(&mirror, next).await.len(), 2);
+    for by in BOTH {
+        for old_protocol in [false, true] {
+            let world = World::empty_by(by, &["--object-format=sha256"]).await;
+            world.server.switches().old_protocol = old_protocol;
+            world.foreign(&[("a/b.yaml", "image: app:1\n")]);
+            let mut mirror = world.mirror().await;
+            let tip = update(&mut mirror, "main").await;
+            assert_eq!(tip.to_string().len(), 64);
+            let prepared = edit(&mirror, tip, "a/b.yaml", "image: app:2\n", "Update").await;
+            land(&mut mirror, "main", Some(tip), &prepared).await;
+            assert_eq!(world.tip("main"), prepared.id());
+            let next = world.foreign(&[("a/c.yaml", "image: app:1\n")]);
+            assert_eq!(update(&mut mirror, "main").await, next);
+            world.assert_clean(&mirror);
+            drop(mirror);
+            let mirror = world.mirror().await;
+            assert_eq!(contents(&mirror, next).await.len(), 2);
+        }
     }
 }
 
 #[tokio::test]
 async fn an_empty_repository_has_no_branches() {
-    for old_protocol in [false, true] {
-        let world = World::empty(&[]).await;
-        world.server.switches().old_protocol = old_protocol;
-        let mirror = world.mirror().await;
-        assert_eq!(mirror.ls_refs(&["main"]).await.unwrap()["main"], None);
-        assert_eq!(mirror.path(), None);
+    for by in BOTH {
+        for old_protocol in [false, true] {
+            let world = World::empty_by(by, &[]).await;
+            world.server.switches().old_protocol = old_protocol;
+            let mirror = world.mirror().await;
+            assert_eq!(mirror.ls_refs(&["main"]).await.unwrap()["main"], None);
+            assert_eq!(mirror.path(), None);
+        }
     }
 }
 
 #[tokio::test]
 async fn what_was_not_fetched_is_named_and_harms_nothing() {
-    let world = World::new().await;
-    let mut mirror = world.mirror().await;
-    let tip = world.tip("main");
-    let error = mirror.files(tip, "", |_| true).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Request);
-    assert!(error.to_string().contains(&tip.to_string()), "{error}");
-    // A commit that the server does not have is its refusal, not a broken mirror.
-    update(&mut mirror, "main").await;
-    let absent = "1".repeat(40).parse().unwrap();
-    assert_eq!(mirror.fetch("main", absent).await.unwrap_err().kind(), ErrorKind::Server);
-    assert_eq!(contents(&mirror, tip).await.len(), 4);
+    for by in BOTH {
+        let world = World::by(by).await;
+        let mut mirror = world.mirror().await;
+        let tip = world.tip("main");
+        let error = mirror.files(tip, "", |_| true).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Request);
+        assert!(error.to_string().contains(&tip.to_string()), "{error}");
+        // A commit that the server does not have is its refusal, not a broken mirror.
+        update(&mut mirror, "main").await;
+        let absent = "1".repeat(40).parse().unwrap();
+        assert_eq!(mirror.fetch("main", absent).await.unwrap_err().kind(), ErrorKind::Server);
+        assert_eq!(contents(&mirror, tip).await.len(), 4);
+    }
 }

@@ -6,7 +6,7 @@ use windlass_git::{CommitId, ErrorKind, GitError, Limits, PushOutcome, RemoteErr
 use windlass_testkit::ssh_server::SshOptions;
 
 use crate::support::ssh::{SshWorld, auth, everything};
-use crate::support::{change, commit_elsewhere, contents, edit, git, land, push, text, update};
+use crate::support::{BOTH, change, commit_elsewhere, contents, edit, git, land, push, text, update};
 
 const ONE: &str = "apps/one/deploy.yaml";
 
@@ -66,85 +66,101 @@ async fn news_are_seen_by_every_look() {
 
 #[tokio::test]
 async fn a_new_branch_is_created_and_a_stale_expectation_is_moved() {
-    for options in both_versions() {
-        let ssh = SshWorld::with(&options).await;
-        let (world, mut mirror) = (&ssh.world, ssh.mirror().await);
-        let tip = update(&mut mirror, "main").await;
-        let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
-        land(&mut mirror, "windlass/update", None, &prepared).await;
-        assert_eq!((world.tip("windlass/update"), world.tip("main")), (prepared.id(), tip));
+    for by in BOTH {
+        for options in both_versions() {
+            let ssh = SshWorld::by(by, &options).await;
+            let (world, mut mirror) = (&ssh.world, ssh.mirror().await);
+            let tip = update(&mut mirror, "main").await;
+            let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
+            land(&mut mirror, "windlass/update", None, &prepared).await;
+            assert_eq!((world.tip("windlass/update"), world.tip("main")), (prepared.id(), tip));
 
-        let theirs = world.foreign(&[("README.md", "changed\n")]);
-        let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
-        assert!(matches!(outcome, PushOutcome::Moved { actual } if actual == Some(theirs)), "{outcome:?}");
-        assert_eq!(world.tip("main"), theirs);
-        world.assert_clean(&mirror);
+            let theirs = world.foreign(&[("README.md", "changed\n")]);
+            let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
+            assert!(
+                matches!(outcome, PushOutcome::Moved { actual } if actual == Some(theirs)),
+                "{outcome:?}"
+            );
+            assert_eq!(world.tip("main"), theirs);
+            world.assert_clean(&mirror);
+        }
     }
 }
 
 #[tokio::test]
 async fn an_empty_repository_gets_its_first_look_and_sha256_works() {
-    for format in ["sha1", "sha256"] {
-        let mut ssh = SshWorld::new().await;
-        ssh.world = crate::support::World::empty(&[&format!("--object-format={format}")]).await;
-        let mut mirror = ssh.mirror().await;
-        assert_eq!(mirror.ls_refs(&["main"]).await.unwrap()["main"], None);
-        let tip = ssh.world.foreign(&[("x.yaml", "a: 1\n")]);
-        assert_eq!(update(&mut mirror, "main").await, tip);
-        let prepared = edit(&mirror, tip, "x.yaml", "a: 2\n", "Update").await;
-        land(&mut mirror, "main", Some(tip), &prepared).await;
-        ssh.world.assert_clean(&mirror);
+    for by in BOTH {
+        for format in ["sha1", "sha256"] {
+            let mut ssh = SshWorld::by(by, &SshOptions::default()).await;
+            ssh.world = crate::support::World::empty_by(by, &[&format!("--object-format={format}")]).await;
+            let mut mirror = ssh.mirror().await;
+            assert_eq!(mirror.ls_refs(&["main"]).await.unwrap()["main"], None);
+            let tip = ssh.world.foreign(&[("x.yaml", "a: 1\n")]);
+            assert_eq!(update(&mut mirror, "main").await, tip);
+            let prepared = edit(&mirror, tip, "x.yaml", "a: 2\n", "Update").await;
+            land(&mut mirror, "main", Some(tip), &prepared).await;
+            ssh.world.assert_clean(&mirror);
+        }
     }
 }
 
 #[tokio::test]
 async fn a_hooks_refusal_is_told_in_its_own_words() {
-    let ssh = SshWorld::new().await;
-    let world = &ssh.world;
-    world.hook("pre-receive", "printf 'no \\033[31mFriday\\033[0m releases\\n' >&2\nexit 1");
-    let mut mirror = ssh.mirror().await;
-    let tip = update(&mut mirror, "main").await;
-    let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
-    let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
-    let PushOutcome::Rejected { refusals, messages } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(refusals.len(), 1);
-    assert_eq!(refusals[0].reason, "pre-receive hook declined");
-    assert_eq!(messages, ["no [31mFriday[0m releases"]);
-    assert_eq!(world.tip("main"), tip);
-    world.assert_clean(&mirror);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let world = &ssh.world;
+        world.hook("pre-receive", "printf 'no \\033[31mFriday\\033[0m releases\\n' >&2\nexit 1");
+        let mut mirror = ssh.mirror().await;
+        let tip = update(&mut mirror, "main").await;
+        let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
+        let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
+        let PushOutcome::Rejected { refusals, messages } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(refusals.len(), 1);
+        assert_eq!(refusals[0].reason, "pre-receive hook declined");
+        assert_eq!(messages, ["no [31mFriday[0m releases"]);
+        assert_eq!(world.tip("main"), tip);
+        world.assert_clean(&mirror);
+    }
 }
 
 #[tokio::test]
 async fn a_lost_race_starts_again_on_the_new_tip() {
-    let ssh = SshWorld::new().await;
-    let world = &ssh.world;
-    let mut mirror = ssh.mirror().await;
-    let tip = update(&mut mirror, "main").await;
-    let ours = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
-    // Somebody is faster while our pack is checked, after the server has told its refs.
-    let theirs = commit_elsewhere(&world.work(), &[("README.md", "raced\n")]);
-    git(&world.repository(), &["update-ref", "refs/heads/main", &tip.to_string()]);
-    world.hook("pre-receive", &format!("unset GIT_QUARANTINE_PATH; git update-ref refs/heads/main {theirs}"));
-    let outcome = push(&mut mirror, "main", Some(tip), &ours).await;
-    assert!(matches!(outcome, PushOutcome::Moved { actual } if actual == Some(theirs)), "{outcome:?}");
-    world.remove_hook("pre-receive");
-    mirror.fetch("main", theirs).await.unwrap();
-    let again = edit(&mirror, theirs, ONE, "image: app:1.0.1\n", "Update").await;
-    land(&mut mirror, "main", Some(theirs), &again).await;
-    assert_eq!(world.content("main", "README.md"), "raced\n");
-    world.assert_clean(&mirror);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let world = &ssh.world;
+        let mut mirror = ssh.mirror().await;
+        let tip = update(&mut mirror, "main").await;
+        let ours = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
+        // Somebody is faster while our pack is checked, after the server has told its refs.
+        let theirs = commit_elsewhere(&world.work(), &[("README.md", "raced\n")]);
+        git(&world.repository(), &["update-ref", "refs/heads/main", &tip.to_string()]);
+        world.hook(
+            "pre-receive",
+            &format!("unset GIT_QUARANTINE_PATH; git update-ref refs/heads/main {theirs}"),
+        );
+        let outcome = push(&mut mirror, "main", Some(tip), &ours).await;
+        assert!(matches!(outcome, PushOutcome::Moved { actual } if actual == Some(theirs)), "{outcome:?}");
+        world.remove_hook("pre-receive");
+        mirror.fetch("main", theirs).await.unwrap();
+        let again = edit(&mirror, theirs, ONE, "image: app:1.0.1\n", "Update").await;
+        land(&mut mirror, "main", Some(theirs), &again).await;
+        assert_eq!(world.content("main", "README.md"), "raced\n");
+        world.assert_clean(&mirror);
+    }
 }
 
 #[tokio::test]
 async fn a_repository_that_is_not_there_is_told_with_the_servers_words() {
-    let ssh = SshWorld::new().await;
-    for name in ["srv/none.git", "srv"] {
-        let mut config = ssh.config_with(ssh.auth());
-        config.url = ssh.server.url_at(ssh.relay.address(), &ssh.world.temp.path().join(name));
-        let mirror = ssh.world.mirror_with(config, Limits::default()).await;
-        let error = mirror.ls_refs(&["main"]).await.unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Backoff), "{error:?}");
-        assert!(error.to_string().contains("does not appear to be a git repository"), "{error}");
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        for name in ["srv/none.git", "srv"] {
+            let mut config = ssh.config_with(ssh.auth());
+            config.url = ssh.server.url_at(ssh.relay.address(), &ssh.world.temp.path().join(name));
+            let mirror = ssh.world.mirror_with(config, Limits::default()).await;
+            let error = mirror.ls_refs(&["main"]).await.unwrap_err();
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Backoff), "{error:?}");
+            assert!(error.to_string().contains("does not appear to be a git repository"), "{error}");
+        }
     }
 }
 
@@ -190,46 +206,50 @@ async fn a_fetch_that_breaks_off_changes_nothing() {
 
 #[tokio::test]
 async fn a_push_that_breaks_off_in_the_pack_has_not_landed() {
-    let ssh = SshWorld::new().await;
-    let world = &ssh.world;
-    let mut mirror = ssh.mirror().await;
-    let tip = update(&mut mirror, "main").await;
-    let prepared = edit(&mirror, tip, "noise.txt", &noise(400_000), "Noise").await;
-    ssh.relay.break_after_sending(200_000);
-    let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
-    assert!(matches!(outcome, PushOutcome::Unknown { .. }), "{outcome:?}");
-    assert_eq!(world.tip("main"), tip);
-    land(&mut mirror, "main", Some(tip), &prepared).await;
-    assert_eq!(world.log("main"), ["Noise", "by somebody else"]);
-    world.assert_clean(&mirror);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let world = &ssh.world;
+        let mut mirror = ssh.mirror().await;
+        let tip = update(&mut mirror, "main").await;
+        let prepared = edit(&mirror, tip, "noise.txt", &noise(400_000), "Noise").await;
+        ssh.relay.break_after_sending(200_000);
+        let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
+        assert!(matches!(outcome, PushOutcome::Unknown { .. }), "{outcome:?}");
+        assert_eq!(world.tip("main"), tip);
+        land(&mut mirror, "main", Some(tip), &prepared).await;
+        assert_eq!(world.log("main"), ["Noise", "by somebody else"]);
+        world.assert_clean(&mirror);
+    }
 }
 
 #[tokio::test]
 async fn a_push_whose_report_is_lost_is_found_and_not_made_twice() {
-    let ssh = SshWorld::new().await;
-    let world = &ssh.world;
-    let mut mirror = ssh.mirror().await;
-    let tip = update(&mut mirror, "main").await;
-    let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
-    // The refs are written when this hook runs; it waits until nobody listens any more.
-    let (landed, gone) = (world.temp.path().join("landed"), world.temp.path().join("gone"));
-    let (landed_text, gone_text) = (landed.display(), gone.display());
-    let script = format!("echo x >> {landed_text}\nwhile [ ! -e {gone_text} ]; do sleep 0.02; done");
-    world.hook("post-receive", &script);
-    let breaking = async {
-        windlass_testkit::eventually(Duration::from_secs(30), "the push to land", async || {
-            Ok(landed.exists().then_some(()))
-        })
-        .await
-        .unwrap();
-        ssh.relay.break_now();
-        std::fs::write(&gone, "").unwrap();
-    };
-    let (outcome, ()) = tokio::join!(push(&mut mirror, "main", Some(tip), &prepared), breaking);
-    assert!(matches!(outcome, PushOutcome::Landed { .. }), "{outcome:?}");
-    assert_eq!(world.log("main"), ["Update", "by somebody else"]);
-    assert_eq!(std::fs::read_to_string(&landed).unwrap(), "x\n", "the push ran once");
-    world.assert_clean(&mirror);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let world = &ssh.world;
+        let mut mirror = ssh.mirror().await;
+        let tip = update(&mut mirror, "main").await;
+        let prepared = edit(&mirror, tip, ONE, "image: app:1.0.1\n", "Update").await;
+        // The refs are written when this hook runs; it waits until nobody listens any more.
+        let (landed, gone) = (world.temp.path().join("landed"), world.temp.path().join("gone"));
+        let (landed_text, gone_text) = (landed.display(), gone.display());
+        let script = format!("echo x >> {landed_text}\nwhile [ ! -e {gone_text} ]; do sleep 0.02; done");
+        world.hook("post-receive", &script);
+        let breaking = async {
+            windlass_testkit::eventually(Duration::from_secs(30), "the push to land", async || {
+                Ok(landed.exists().then_some(()))
+            })
+            .await
+            .unwrap();
+            ssh.relay.break_now();
+            std::fs::write(&gone, "").unwrap();
+        };
+        let (outcome, ()) = tokio::join!(push(&mut mirror, "main", Some(tip), &prepared), breaking);
+        assert!(matches!(outcome, PushOutcome::Landed { .. }), "{outcome:?}");
+        assert_eq!(world.log("main"), ["Update", "by somebody else"]);
+        assert_eq!(std::fs::read_to_string(&landed).unwrap(), "x\n", "the push ran once");
+        world.assert_clean(&mirror);
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use windlass_git::{
 use windlass_testkit::ssh_server::{KeyPair, SshOptions, SshServer};
 
 use crate::support::ssh::{SshWorld, auth, everything};
-use crate::support::update;
+use crate::support::{BOTH, update};
 
 const PASSPHRASE: &str = "hunter2 secret";
 
@@ -32,97 +32,108 @@ fn assert_discreet(text: &str, key: &KeyPair) {
 
 #[tokio::test]
 async fn every_kind_of_key_signs_in() {
-    let ssh = SshWorld::new().await;
-    for arguments in [
-        &["-t", "ed25519"][..],
-        &["-t", "ecdsa", "-b", "256"],
-        &["-t", "ecdsa", "-b", "384"],
-        &["-t", "ecdsa", "-b", "521"],
-        &["-t", "rsa", "-b", "2048"],
-        &["-t", "rsa", "-b", "2048", "-m", "PEM"],
-        &["-t", "rsa", "-b", "2048", "-m", "PKCS8"],
-        &["-t", "ecdsa", "-b", "256", "-m", "PEM"],
-        &["-t", "ecdsa", "-b", "384", "-m", "PKCS8"],
-    ] {
-        // `ssh-keygen` encrypts PKCS#1 and SEC1 keys with AES-128-CBC, of which only the first are read.
-        let passphrases =
-            if arguments.ends_with(&["256", "-m", "PEM"]) { &[""][..] } else { &["", PASSPHRASE] };
-        for passphrase in passphrases {
-            let key = KeyPair::generate(arguments, passphrase).unwrap();
-            ssh.server.accept_only(&key).unwrap();
-            // As text from YAML may come.
-            let identity = format!("{}\r\n", key.identity.replace('\n', "\r\n"));
-            let given = Some(*passphrase).filter(|text| !text.is_empty());
-            let auth = auth(&identity, given, &ssh.known_hosts());
-            let mut mirror = ssh.world.mirror_with(ssh.config_with(auth), Limits::default()).await;
-            let case = format!("{arguments:?} {passphrase}");
-            let tips = mirror.ls_refs(&["main"]).await.unwrap_or_else(|error| panic!("{case}: {error:?}"));
-            mirror.fetch("main", tips["main"].unwrap()).await.unwrap();
-            assert_discreet(&format!("{mirror:?} {:?}", mirror.remote()), &key);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        for arguments in [
+            &["-t", "ed25519"][..],
+            &["-t", "ecdsa", "-b", "256"],
+            &["-t", "ecdsa", "-b", "384"],
+            &["-t", "ecdsa", "-b", "521"],
+            &["-t", "rsa", "-b", "2048"],
+            &["-t", "rsa", "-b", "2048", "-m", "PEM"],
+            &["-t", "rsa", "-b", "2048", "-m", "PKCS8"],
+            &["-t", "ecdsa", "-b", "256", "-m", "PEM"],
+            &["-t", "ecdsa", "-b", "384", "-m", "PKCS8"],
+        ] {
+            // `ssh-keygen` encrypts PKCS#1 and SEC1 keys with AES-128-CBC, of which only the first are read.
+            let passphrases =
+                if arguments.ends_with(&["256", "-m", "PEM"]) { &[""][..] } else { &["", PASSPHRASE] };
+            for passphrase in passphrases {
+                let key = KeyPair::generate(arguments, passphrase).unwrap();
+                ssh.server.accept_only(&key).unwrap();
+                // As text from YAML may come.
+                let identity = format!("{}\r\n", key.identity.replace('\n', "\r\n"));
+                let given = Some(*passphrase).filter(|text| !text.is_empty());
+                let auth = auth(&identity, given, &ssh.known_hosts());
+                let mut mirror = ssh.world.mirror_with(ssh.config_with(auth), Limits::default()).await;
+                let case = format!("{arguments:?} {passphrase}");
+                let tips =
+                    mirror.ls_refs(&["main"]).await.unwrap_or_else(|error| panic!("{case}: {error:?}"));
+                mirror.fetch("main", tips["main"].unwrap()).await.unwrap();
+                assert_discreet(&format!("{mirror:?} {:?}", mirror.remote()), &key);
+            }
         }
+        let log = ssh.server.log_text();
+        assert!(!log.contains("ssh-rsa "), "RSA keys sign with SHA-2");
     }
-    let log = ssh.server.log_text();
-    assert!(!log.contains("ssh-rsa "), "RSA keys sign with SHA-2");
 }
 
 #[tokio::test]
 async fn a_key_that_is_not_accepted_is_an_auth_error_that_names_it() {
-    let ssh = SshWorld::new().await;
-    let key = KeyPair::generate(&["-t", "ed25519"], "").unwrap();
-    let error = refusal(&ssh, auth(&key.identity, None, &ssh.known_hosts())).await;
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::OnChange), "{error:?}");
-    let text = everything(&error);
-    assert!(text.contains("ssh-ed25519 SHA256:") && text.contains(ssh.server.user()), "{text}");
-    assert_discreet(&text, &key);
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let key = KeyPair::generate(&["-t", "ed25519"], "").unwrap();
+        let error = refusal(&ssh, auth(&key.identity, None, &ssh.known_hosts())).await;
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Auth, Retry::OnChange), "{error:?}");
+        let text = everything(&error);
+        assert!(text.contains("ssh-ed25519 SHA256:") && text.contains(ssh.server.user()), "{text}");
+        assert_discreet(&text, &key);
 
-    // It is accepted later: the next try goes through.
-    let mirror = ssh
-        .world
-        .mirror_with(ssh.config_with(auth(&key.identity, None, &ssh.known_hosts())), Limits::default());
-    let mut mirror = mirror.await;
-    mirror.ls_refs(&["main"]).await.unwrap_err();
-    ssh.server.accept_only(&key).unwrap();
-    update(&mut mirror, "main").await;
+        // It is accepted later: the next try goes through.
+        let mirror = ssh
+            .world
+            .mirror_with(ssh.config_with(auth(&key.identity, None, &ssh.known_hosts())), Limits::default());
+        let mut mirror = mirror.await;
+        mirror.ls_refs(&["main"]).await.unwrap_err();
+        ssh.server.accept_only(&key).unwrap();
+        update(&mut mirror, "main").await;
+    }
 }
 
 #[tokio::test]
 async fn passphrases_that_are_wrong_or_missing_are_told() {
-    let ssh = SshWorld::new().await;
-    for arguments in [&["-t", "ed25519"][..], &["-t", "rsa", "-m", "PKCS8"], &["-t", "rsa", "-m", "PEM"]] {
-        let key = KeyPair::generate(arguments, PASSPHRASE).unwrap();
-        let missing = config_refusal(&ssh, auth(&key.identity, None, &ssh.known_hosts()));
-        assert!(matches!(missing, SshConfigError::NoPassphrase), "{arguments:?} {missing:?}");
-        let error = refusal(&ssh, auth(&key.identity, Some("another"), &ssh.known_hosts())).await;
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::OnChange));
-        assert!(error.to_string().contains("passphrase is wrong"), "{arguments:?} {error:?}");
-        assert_discreet(&everything(&error), &key);
-    }
-    for nonsense in
-        ["", "key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"]
-    {
-        let error = config_refusal(&ssh, auth(nonsense, None, &ssh.known_hosts()));
-        assert!(matches!(error, SshConfigError::PrivateKey), "{nonsense}: {error:?}");
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        for arguments in [&["-t", "ed25519"][..], &["-t", "rsa", "-m", "PKCS8"], &["-t", "rsa", "-m", "PEM"]]
+        {
+            let key = KeyPair::generate(arguments, PASSPHRASE).unwrap();
+            let missing = config_refusal(&ssh, auth(&key.identity, None, &ssh.known_hosts()));
+            assert!(matches!(missing, SshConfigError::NoPassphrase), "{arguments:?} {missing:?}");
+            let error = refusal(&ssh, auth(&key.identity, Some("another"), &ssh.known_hosts())).await;
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Config, Retry::OnChange));
+            assert!(error.to_string().contains("passphrase is wrong"), "{arguments:?} {error:?}");
+            assert_discreet(&everything(&error), &key);
+        }
+        for nonsense in
+            ["", "key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"]
+        {
+            let error = config_refusal(&ssh, auth(nonsense, None, &ssh.known_hosts()));
+            assert!(matches!(error, SshConfigError::PrivateKey), "{nonsense}: {error:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn another_servers_key_is_refused_for_good() {
-    let ssh = SshWorld::new().await;
-    let other = KeyPair::generate(&["-t", "ed25519"], "").unwrap();
-    let name = format!("[127.0.0.1]:{}", ssh.relay.address().port());
-    let error = refusal(&ssh, auth(ssh.server.identity(), None, &format!("{name} {}", other.public))).await;
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::HostKey, Retry::OnChange), "{error:?}");
-    let text = error.to_string();
-    assert!(text.contains(&name) && text.matches("SHA256:").count() == 2, "{text}");
+    for by in BOTH {
+        let ssh = SshWorld::by(by, &SshOptions::default()).await;
+        let other = KeyPair::generate(&["-t", "ed25519"], "").unwrap();
+        let name = format!("[127.0.0.1]:{}", ssh.relay.address().port());
+        let error =
+            refusal(&ssh, auth(ssh.server.identity(), None, &format!("{name} {}", other.public))).await;
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::HostKey, Retry::OnChange), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&name) && text.matches("SHA256:").count() == 2, "{text}");
 
-    let known = ssh.known_hosts();
-    let revoked = format!("{known}@revoked * {}", ssh.server.host_keys()[0].public);
-    let error = refusal(&ssh, auth(ssh.server.identity(), None, &revoked)).await;
-    assert!(
-        matches!(error, GitError::Remote(RemoteError::Ssh(SshError::HostKeyRevoked { .. }))),
-        "{error:?}"
-    );
-    assert_eq!(ssh.logins(), 0, "no key was shown to it");
+        let known = ssh.known_hosts();
+        let revoked = format!("{known}@revoked * {}", ssh.server.host_keys()[0].public);
+        let error = refusal(&ssh, auth(ssh.server.identity(), None, &revoked)).await;
+        assert!(
+            matches!(error, GitError::Remote(RemoteError::Ssh(SshError::HostKeyRevoked { .. }))),
+            "{error:?}"
+        );
+        assert_eq!(ssh.logins(), 0, "no key was shown to it");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use windlass_git::{Limits, RemoteError};
 
-use crate::support::{World, update};
+use crate::support::{BOTH, World, update};
 
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -93,39 +93,46 @@ impl Front {
 
 #[tokio::test]
 async fn a_private_authority_is_trusted_only_when_configured() {
-    let world = World::new().await;
-    let authority = Authority::new();
-    let front = Front::start(&world, &authority, None).await;
-    for (ca_pem, trusted) in
-        [(None, false), (Some(Authority::new().pem()), false), (Some(authority.pem()), true)]
-    {
-        let mut config = world.config();
-        config.url = front.url();
-        config.ca_pem = ca_pem;
-        let mut mirror = world.mirror_with(config, Limits::default()).await;
-        if trusted {
-            update(&mut mirror, "main").await;
-        } else {
-            let error = mirror.ls_refs(&["main"]).await.unwrap_err();
-            assert!(matches!(error, windlass_git::GitError::Remote(RemoteError::Connect(_))), "{error:?}");
+    for by in BOTH {
+        let world = World::by(by).await;
+        let authority = Authority::new();
+        let front = Front::start(&world, &authority, None).await;
+        for (ca_pem, trusted) in
+            [(None, false), (Some(Authority::new().pem()), false), (Some(authority.pem()), true)]
+        {
+            let mut config = world.config();
+            config.url = front.url();
+            config.ca_pem = ca_pem;
+            let mut mirror = world.mirror_with(config, Limits::default()).await;
+            if trusted {
+                update(&mut mirror, "main").await;
+            } else {
+                let error = mirror.ls_refs(&["main"]).await.unwrap_err();
+                assert!(
+                    matches!(error, windlass_git::GitError::Remote(RemoteError::Connect(_))),
+                    "{error:?}"
+                );
+            }
         }
     }
 }
 
 #[tokio::test]
 async fn a_client_certificate_is_shown() {
-    let world = World::new().await;
-    let (authority, clients) = (Authority::new(), Authority::new());
-    let front = Front::start(&world, &authority, Some(&clients)).await;
-    for (issuer, accepted) in [(None, false), (Some(&authority), false), (Some(&clients), true)] {
-        let mut config = world.config();
-        config.url = front.url();
-        config.ca_pem = Some(authority.pem());
-        config.client_identity_pem = issuer.map(|issuer| {
-            let (certificate, key) = issuer.issue("windlass");
-            (certificate.pem() + &key.serialize_pem()).into_bytes().into()
-        });
-        let mirror = world.mirror_with(config, Limits::default()).await;
-        assert_eq!(mirror.ls_refs(&["main"]).await.is_ok(), accepted);
+    for by in BOTH {
+        let world = World::by(by).await;
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let front = Front::start(&world, &authority, Some(&clients)).await;
+        for (issuer, accepted) in [(None, false), (Some(&authority), false), (Some(&clients), true)] {
+            let mut config = world.config();
+            config.url = front.url();
+            config.ca_pem = Some(authority.pem());
+            config.client_identity_pem = issuer.map(|issuer| {
+                let (certificate, key) = issuer.issue("windlass");
+                (certificate.pem() + &key.serialize_pem()).into_bytes().into()
+            });
+            let mirror = world.mirror_with(config, Limits::default()).await;
+            assert_eq!(mirror.ls_refs(&["main"]).await.is_ok(), accepted);
+        }
     }
 }

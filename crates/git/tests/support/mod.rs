@@ -6,28 +6,38 @@ pub(crate) mod relay;
 mod server;
 pub(crate) mod ssh;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use windlass_git::{
-    Auth, CommitId, CommitText, FileEntry, Identity, Limits, Mirror, Prepared, PushOutcome, PushRequest,
-    Refusal, Remote, RemoteConfig,
+    Auth, ClientPool, CommitId, CommitText, FileEntry, Identity, Implementation, Limits, Mirror, Prepared,
+    ProgramEnvironment, PushOutcome, PushRequest, Refusal, Remote, RemoteConfig,
 };
 
 pub(crate) use self::git::{git, git_with_input, try_git};
 pub(crate) use self::server::Server;
 
+/// What speaks with the server, for cases that hold for both.
+pub(crate) const BOTH: [Implementation; 2] = [Implementation::BuiltIn, Implementation::Program];
+
 /// A served repository, somebody else's clone of it, and a folder for our mirror.
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) temp: TempDir,
+    by: Implementation,
 }
 
 impl World {
     /// Serves a repository whose `main` has a few files.
     pub(crate) async fn new() -> Self {
-        let world = Self::empty(&[]).await;
+        Self::by(Implementation::BuiltIn).await
+    }
+
+    /// As [`Self::new`], with mirrors that speak by the implementation.
+    pub(crate) async fn by(by: Implementation) -> Self {
+        let world = Self::empty_by(by, &[]).await;
         world.foreign(&[
             ("README.md", "hello\n"),
             ("apps/one/deploy.yaml", "image: app:1.0.0\n"),
@@ -39,6 +49,12 @@ impl World {
 
     /// Serves a repository without commits.
     pub(crate) async fn empty(init: &[&str]) -> Self {
+        Self::empty_by(Implementation::BuiltIn, init).await
+    }
+
+    pub(crate) async fn empty_by(by: Implementation, init: &[&str]) -> Self {
+        // Shown where the test fails.
+        println!("a world by {by:?}");
         let temp = tempfile::tempdir().unwrap();
         let repository = temp.path().join("srv/repo.git");
         std::fs::create_dir_all(&repository).unwrap();
@@ -54,7 +70,7 @@ impl World {
         git(&work, &[&["init", "--quiet", "--initial-branch=main"], init].concat());
         git(&work, &["remote", "add", "origin", repository.to_str().unwrap()]);
         let server = Server::start(temp.path().join("srv")).await;
-        Self { server, temp }
+        Self { server, temp, by }
     }
 
     /// The served bare repository.
@@ -80,6 +96,7 @@ impl World {
             client_identity_pem: None,
             proxy: None,
             timeout: Duration::from_secs(30),
+            implementation: self.by,
         }
     }
 
@@ -88,7 +105,7 @@ impl World {
     }
 
     pub(crate) async fn mirror_with(&self, config: RemoteConfig, limits: Limits) -> Mirror {
-        let remote = Remote::new(config).unwrap();
+        let remote = Remote::pooled(config, &clients()).unwrap();
         Mirror::open(&self.temp.path().join("mirror"), remote, limits).await.unwrap()
     }
 
@@ -130,6 +147,20 @@ impl World {
             assert_fsck(&path);
         }
     }
+}
+
+/// Connections that may use the `git` program.
+pub(crate) fn clients() -> ClientPool {
+    ClientPool::with_program(ProgramEnvironment {
+        path: path(),
+        local_repositories: true,
+        ..ProgramEnvironment::default()
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the programs of the machine that runs the tests")]
+pub(crate) fn path() -> OsString {
+    std::env::var_os("PATH").unwrap()
 }
 
 pub(crate) fn assert_fsck(path: &Path) {

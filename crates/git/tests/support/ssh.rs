@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
-use windlass_git::{Auth, Limits, Mirror, Remote, RemoteConfig, RemoteError};
+use windlass_git::{Auth, Implementation, Limits, Mirror, Remote, RemoteConfig, RemoteError};
 use windlass_testkit::ssh_server::{SshOptions, SshServer};
 
-use super::World;
 use super::relay::Relay;
+use super::{World, clients};
 
 /// A world whose repository is reached over SSH.
 pub(crate) struct SshWorld {
@@ -21,7 +21,12 @@ impl SshWorld {
     }
 
     pub(crate) async fn with(options: &SshOptions) -> Self {
-        let world = World::new().await;
+        Self::by(Implementation::BuiltIn, options).await
+    }
+
+    /// As [`Self::with`], with mirrors that speak by the implementation.
+    pub(crate) async fn by(by: Implementation, options: &SshOptions) -> Self {
+        let world = World::by(by).await;
         let server = SshServer::start(options).await.unwrap();
         let relay = Relay::start(server.address()).await;
         Self { world, server, relay }
@@ -41,7 +46,7 @@ impl SshWorld {
     }
 
     pub(crate) fn remote(&self, auth: Auth) -> Result<Remote, RemoteError> {
-        Remote::new(self.config_with(auth))
+        Remote::pooled(self.config_with(auth), &clients())
     }
 
     pub(crate) async fn mirror(&self) -> Mirror {

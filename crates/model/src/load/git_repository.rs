@@ -7,8 +7,8 @@ use url::Url;
 use super::branch;
 use super::duration::Units;
 use super::fields::{Fields, Slot};
-use super::object::{ACCESS_FROM, Object};
-use crate::resource::{GitProvider, GitRepository};
+use super::object::{ACCESS_FROM, GIT_IMPLEMENTATION, Object};
+use crate::resource::{GitImplementation, GitProvider, GitRepository};
 
 /// Fields of `spec` that are acted on, or that cannot be.
 const SPEC: &[&str] =
@@ -37,6 +37,7 @@ pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
     let timeout = spec.duration("timeout", Units::UpToMinutes).unwrap_or(DEFAULT_TIMEOUT);
     let suspend = spec.flag("suspend");
     let access_from = object.annotation(ACCESS_FROM).map(access_from).unwrap_or_default();
+    let implementation = object.annotation(GIT_IMPLEMENTATION).and_then(implementation).unwrap_or_default();
     let provider = provider(&spec);
     check_ignored(&spec);
     let meta = object.meta();
@@ -50,7 +51,15 @@ pub(super) fn decode(object: &Object<'_>) -> Option<GitRepository> {
         timeout,
         suspend,
         access_from,
+        implementation,
     })
+}
+
+fn implementation(slot: &Slot<'_>) -> Option<GitImplementation> {
+    const WORDS: [(&str, GitImplementation); 2] =
+        [("built-in", GitImplementation::BuiltIn), ("program", GitImplementation::Program)];
+    slot.filled_text()?;
+    slot.choice(&WORDS)
 }
 
 fn access_from(slot: &Slot<'_>) -> Vec<String> {
@@ -215,6 +224,38 @@ mod tests {
         ] {
             let fields: Vec<_> = repository(spec).meta.unsupported.into_iter().map(|u| u.field).collect();
             assert_eq!(fields, [field], "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_git_program_is_asked_for_by_an_annotation_and_by_no_misspelt_one() {
+        let with = |annotation: &str| {
+            with("  url: https://x.y/z\n")
+                .replace("{name: fleet}", &format!("\n  name: fleet\n  annotations:\n    {annotation}"))
+        };
+        let read = |annotation: &str| {
+            only(&with(annotation)).git_repositories.values().next().unwrap().implementation
+        };
+        assert_eq!(repository("  url: https://x.y/z\n").implementation, GitImplementation::BuiltIn);
+        assert_eq!(read("windlass.dev/git-implementation: built-in"), GitImplementation::BuiltIn);
+        assert_eq!(read("windlass.dev/git-implementation: program"), GitImplementation::Program);
+        let annotations = "metadata.annotations.windlass.dev/git-implement";
+        for (annotation, name, message) in [
+            (
+                "windlass.dev/git-implementation: libgit2",
+                "ation",
+                "`libgit2` is not one of `built-in`, `program`",
+            ),
+            ("windlass.dev/git-implementation: ''", "ation", "must not be empty"),
+            ("windlass.dev/git-implementation: true", "ation", "must be a string and is a boolean"),
+            (
+                "windlass.dev/git-implementtion: program",
+                "tion",
+                "did you mean `windlass.dev/git-implementation`?",
+            ),
+        ] {
+            let text = with(annotation);
+            assert!(found(&text, 6, &format!("{annotations}{name}"), message), "{:#?}", problems(&text));
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) const EDITS: &str = "windlass.dev/edits";
 pub(super) const TEMPLATES: &str = "windlass.dev/templates";
 /// Other namespaces whose automations may write to a GitRepository.
 pub(super) const ACCESS_FROM: &str = "windlass.dev/access-from";
+/// What speaks with a GitRepository's server.
+pub(super) const GIT_IMPLEMENTATION: &str = "windlass.dev/git-implementation";
 /// A Secret's keys that come from environment variables.
 pub(super) const FROM_ENV: &str = "windlass.dev/from-env";
 /// A Secret's keys that come from files.
@@ -184,7 +186,7 @@ fn check_annotations(kind: Kind, annotations: &[(&str, Slot<'_>)]) {
         Kind::ImageRepository => &[REGISTRY_HOSTS, REGISTRY_AUTH_HOSTS],
         Kind::ImagePolicy => &[ORDER, VARIANT_LOCK],
         Kind::ImageUpdateAutomation => &[EDITS, TEMPLATES],
-        Kind::GitRepository => &[ACCESS_FROM],
+        Kind::GitRepository => &[ACCESS_FROM, GIT_IMPLEMENTATION],
         Kind::Secret => &[FROM_ENV, FROM_FILE],
         _ => &[],
     };
