@@ -170,7 +170,10 @@ fn parsed<'a, T: Deserialize<'a>>(what: &'static str, json: &'a [u8]) -> Result<
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(NotationRefused::Malformed { what, why: "it is not an object".to_owned() });
     }
-    serde_json::from_slice(json)
+    // What is skipped would be skipped whatever its bytes are.
+    let text = std::str::from_utf8(json)
+        .map_err(|_| NotationRefused::Malformed { what, why: "it is not UTF-8".to_owned() })?;
+    serde_json::from_str(text)
         .map_err(|error| NotationRefused::Malformed { what, why: shown(&error.to_string()) })
 }
 

@@ -280,6 +280,12 @@ fn each_part_that_is_tampered_with_is_refused() {
         let told = verify(&notation, &envelope).unwrap_err().to_string();
         assert!(told.contains(part), "wanted `{part}`: {told}");
     }
+    let agent =
+        with(good.clone(), &json!({"header": {"x5c": good["header"]["x5c"], "agent": "?"}})).to_string();
+    assert!(notation.verify(agent.as_bytes(), JWS, TARGET, REPOSITORY, now()).is_ok());
+    let broken: Vec<u8> = agent.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
+    let told = notation.verify(&broken, JWS, TARGET, REPOSITORY, now()).unwrap_err().to_string();
+    assert!(told.contains("not UTF-8"), "{told}");
     let huge = with(good, &json!({"header": {"x5c": [], "pad": "a".repeat(1 << 20)}}));
     assert_eq!(verify(&notation, &huge), Err(NotationRefused::TooLarge));
 }
