@@ -99,10 +99,7 @@ impl Envelope {
         if json.len() > bounds::BUNDLE_BYTES {
             return Err(NotationRefused::TooLarge);
         }
-        // The parser looks into no text that it skips.
-        let json = std::str::from_utf8(json)
-            .map_err(|error| NotationRefused::Malformed { what: "envelope", why: error.to_string() })?;
-        let written: Written = parsed("envelope", json.as_bytes())?;
+        let written: Written = parsed("envelope", json)?;
         let header = decoded("protected", &written.protected)?;
         let header: Protected = parsed("protected header", &header)?;
         if header.plugin.is_some() || header.plugin_version.is_some() {
