@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 use windlass_testkit::config;
+use windlass_testkit::eventually;
 use windlass_testkit::git_server::GitAuth;
 use windlass_testkit::observed::AUTOMATION;
 use windlass_testkit::ssh_server::{SshOptions, SshServer};
-use windlass_testkit::world::{self, FLEET, NAMESPACE, World, WorldOptions};
+use windlass_testkit::world::{self, FLEET, NAMESPACE, PATIENCE, World, WorldOptions};
 
 const GIT_SECRET: &str = "git-credentials";
 const PASSWORD: &str = "hunter2-secret";
@@ -44,6 +45,12 @@ async fn a_pushed_tag_lands_by_the_git_program() -> Result<()> {
             config::git_repository(NAMESPACE, FLEET, &server.url(world.repository.folder()), Some("ssh"));
         let secret = config::ssh_secret(NAMESPACE, "ssh", server.identity(), &server.known_hosts());
         write(world, &ssh, "program", secret.clone())?;
+        eventually(PATIENCE, "the changed configuration", async || {
+            let report = world.windlass().report().await?;
+            ensure!(report["configuration"] == 2, "it is {}", report["configuration"]);
+            Ok(Some(()))
+        })
+        .await?;
         world.push("1.0.3").await?;
         world.wait_for("1.0.3").await?;
         world.wait_working(AUTOMATION).await?;

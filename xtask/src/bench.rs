@@ -68,6 +68,8 @@ enum Measurement {
     Writers,
     /// Selection among very many tags, scanning and editing of manifests
     Pure,
+    /// Verdicts on signed images, beside the cosign program
+    Verify,
 }
 
 /// How the result is printed.
@@ -124,6 +126,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
             Measurement::Fleet => fleet::measure(stage).await,
             Measurement::Writers => writers::measure(stage).await,
             Measurement::Pure => pure::measure(stage),
+            Measurement::Verify => pure::verification(stage),
         };
         for table in tables.with_context(|| format!("measuring {name:?}"))? {
             show(bench.output, &table);

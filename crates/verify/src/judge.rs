@@ -460,4 +460,4 @@ fn fingerprint(name: &str, rules: &Result<Rules, String>) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,6 +18,8 @@ mod identity;
 mod judge;
 mod key;
 mod legacy;
+#[cfg(test)]
+mod mutations;
 mod notation;
 mod platform;
 mod root;

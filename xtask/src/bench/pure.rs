@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use super::figures::{Figure, Target, Unit};
 use super::report::Table;
 use super::stage::Stage;
-use crate::root;
 use crate::run::captured;
+use crate::{root, setup};
 
 /// Builds and runs both examples.
 pub(crate) fn measure(stage: &Stage) -> Result<Vec<Table>> {
@@ -39,6 +39,23 @@ fn edits(stage: &Stage) -> Result<Table> {
     table.goal("files with a marker: scanned, edited, proved", rate("scan and edit")?, Target::AtLeast(10.0));
     table.row("the YAML parser alone over the same bytes", rate("parsing")?);
     Ok(table)
+}
+
+/// Verdicts: the cryptography alone, with a registry on loopback, and remembered.
+pub(crate) fn verification(stage: &Stage) -> Result<Vec<Table>> {
+    setup::everything()?;
+    let rounds = stage.size(500, 50);
+    let measured = example("windlass-verify", "verify_rounds", rounds)?;
+    let time = |name: &str| figure(&measured, name, Unit::Milliseconds);
+    let mut table = Table::new(format!("verification: medians of {rounds} rounds, bundles by cosign"));
+    let keyless = "crypto by certificate, log entry and timestamp";
+    table.goal("a bundle by certificate, with log entry and timestamp", time(keyless)?, Target::AtMost(1.0));
+    table.goal("a bundle by key", time("crypto by key")?, Target::AtMost(1.0));
+    table.row("a verdict by key, with a registry on loopback", time("with a registry on loopback")?);
+    table.row("one request to that registry", time("one request to the registry")?);
+    table.goal("a verdict that is remembered", time("remembered")?, Target::AtMost(0.05));
+    table.row("the cosign program, by key, once", time("the cosign program, by key")?);
+    Ok(vec![table])
 }
 
 /// Runs an example of a crate and reads its lines, each `NAME: NUMBER`.

@@ -1,7 +1,7 @@
 //! Ledger and audit.
 
 use serde_json::json;
-use windlass_model::{ImageRef, Tag};
+use windlass_model::{Digest, ImageRef, Tag};
 use windlass_store::{AuditEntry, AuditKind, Commit, Health, Intent, LedgerWrite, Record, Store};
 
 use crate::support::{World, key, repository, signal};
@@ -47,6 +47,28 @@ async fn tags_keep_the_time_of_their_first_sight() {
     assert_eq!(store.load_tags(&key("a")).await.unwrap()[0], (tag("1.0"), start));
     assert_eq!(store.load_tags(&key("b")).await.unwrap(), [(tag("9"), start)]);
     assert_eq!(store.load_tags(&key("c")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn contents_keep_the_time_of_the_first_sight_in_each_repository() {
+    let world = World::new();
+    let store = world.open().await;
+    let digest = |digit: &str| Digest::parse(&format!("sha256:{}", digit.repeat(64))).unwrap();
+    let seen = |repository, digit, at| LedgerWrite::DigestSeen {
+        repository: key(repository),
+        digest: digest(digit),
+        at,
+    };
+    write(&store, seen("a", "1", world.now())).await;
+    write(&store, seen("a", "1", world.after(10))).await;
+    write(&store, seen("b", "1", world.after(20))).await;
+    drop(store);
+    let store = world.open().await;
+    let first =
+        async |repository, digit| store.digest_first_seen(&key(repository), digest(digit)).await.unwrap();
+    assert_eq!(first("a", "1").await, Some(world.now()));
+    assert_eq!(first("b", "1").await, Some(world.after(20)));
+    assert_eq!(first("a", "2").await, None);
 }
 
 #[tokio::test]

@@ -35,13 +35,13 @@ fn any_of(names: &[&str], minimum: usize) -> Option<Quorum> {
 }
 
 /// Rules with an authority for each pair, named `a`, `b`, ….
-fn rules(pairs: &[&KeyPair]) -> GuardRules {
+pub(crate) fn rules(pairs: &[&KeyPair]) -> GuardRules {
     let names = ('a'..).map(String::from);
     let authorities = names.zip(pairs).map(|(name, pair)| (name, by_key(pair.public_key_pem())));
     GuardRules { authorities: authorities.collect(), ..GuardRules::default() }
 }
 
-fn judge(rules: GuardRules) -> Judge {
+pub(crate) fn judge(rules: GuardRules) -> Judge {
     broken_or(Ok(rules))
 }
 
@@ -60,6 +60,10 @@ fn verdict_of(judge: &Judge, found: &BTreeMap<ImageName, Found>) -> GuardVerdict
     let (image, digest, tag) = (image(), digest(1), Tag::parse("1.0.0").unwrap());
     let subject = Subject { image: &image, digest: &digest, tag: Some(&tag), first_seen: None };
     judge.judge(subject, judge.assess(&image, &digest, found, now()), now())
+}
+
+pub(crate) fn outcome_of(judge: &Judge, evidence: Vec<Evidence>) -> Outcome {
+    verdict_of(judge, &holds(evidence)).outcome
 }
 
 fn outcome(rules: GuardRules, evidence: Vec<Evidence>) -> Outcome {
