@@ -5,6 +5,7 @@
 //! to exist is decided where it is used, and makes it not ready.
 
 mod notifier;
+mod origin;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::place::Part;
 pub use notifier::NotifierTarget;
+pub use origin::Origin;
 
 /// The label by which a Namespace lets another one's Notifiers hear of its automations.
 pub const NOTIFIERS_FROM: &str = "windlass.dev/notifiers-from";
@@ -95,21 +97,6 @@ impl Meta {
     pub fn not_supported(&self) -> Option<String> {
         let fields: Vec<String> = self.unsupported.iter().map(ToString::to_string).collect();
         (!fields.is_empty()).then(|| fields.join("; "))
-    }
-}
-
-/// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
-    /// The file, relative to the configuration directory.
-    pub file: Arc<str>,
-    /// One-based.
-    pub line: usize,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
     }
 }
 
