@@ -30,8 +30,8 @@ fn by_key(pem: String) -> guard::Authority {
     }
 }
 
-fn any_of(names: &[&str], minimum: usize) -> Option<Quorum> {
-    Some(Quorum::AnyOf { authorities: names.iter().map(|name| (*name).to_owned()).collect(), minimum })
+fn any_of(names: &[&str], minimum: usize) -> Quorum {
+    Quorum::AnyOf { authorities: names.iter().map(|name| (*name).to_owned()).collect(), minimum }
 }
 
 /// Rules with an authority for each pair, named `a`, `b`, ….
@@ -83,7 +83,7 @@ fn both_formats_are_signatures_of_this_image_by_this_key_alone() {
         bundle(&ours, &digest(1), "https://slsa.dev/provenance/v1", "null"),
         attestation(&ours, &digest(1), "https://slsa.dev/provenance/v1"),
     ];
-    let rules = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let rules = || GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
     for good in good {
         let verdict = verdict_of(&judge(rules()), &holds(vec![good.clone()]));
         assert_eq!(verdict.outcome, Outcome::Allowed, "{verdict:?}");
@@ -105,14 +105,15 @@ fn a_signature_moved_onto_another_payload_is_refused() {
     let good = legacy(&ours, &payload(&digest(2), "null"));
     let mut spliced = legacy(&ours, &payload(&digest(1), "null"));
     spliced.form = good.form;
-    let rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let rules = GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
     assert_eq!(outcome(rules, vec![spliced]), Outcome::Denied);
 }
 
 #[test]
 fn signers_are_counted_not_signatures_nor_authorities() {
     let (one, two) = (pair(), pair());
-    let quorum = || GuardRules { signatures: any_of(&["a", "b", "c"], 2), ..rules(&[&one, &two, &one]) };
+    let quorum =
+        || GuardRules { signatures: Some(any_of(&["a", "b", "c"], 2)), ..rules(&[&one, &two, &one]) };
     let by = |pair: &KeyPair| {
         vec![legacy(pair, &payload(&digest(1), "null")), bundle(pair, &digest(1), SIGN, "null")]
     };
@@ -130,7 +131,7 @@ fn signers_are_counted_not_signatures_nor_authorities() {
 fn annotations_must_be_stated_in_either_format() {
     let ours = pair();
     let rules = || {
-        let mut rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+        let mut rules = GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
         let authority = rules.authorities.get_mut("a").unwrap();
         authority.annotations = BTreeMap::from([("env".into(), "prod".into()), ("n".into(), "7".into())]);
         rules
@@ -176,10 +177,12 @@ fn an_attestation_of_exactly_this_type_is_needed_and_a_signature_is_none() {
 #[test]
 fn what_was_not_read_makes_a_missing_signature_unknown_and_hides_no_good_one() {
     let ours = pair();
-    let rules = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let rules = || GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
     let unread = |evidence| {
         let mut found = holds(evidence);
-        found.values_mut().for_each(|found| found.unread.push("the registry answers 503".to_owned()));
+        for found in found.values_mut() {
+            found.unread.push("the registry answers 503".to_owned());
+        }
         found
     };
     let verdict = verdict_of(&judge(rules()), &unread(Vec::new()));
@@ -195,7 +198,7 @@ fn a_guard_or_a_key_that_cannot_be_loaded_allows_nothing() {
     let ours = pair();
     let signed = || holds(vec![bundle(&ours, &digest(1), SIGN, "null")]);
     assert_eq!(verdict_of(&broken_or(Err("it is broken".into())), &signed()).outcome, Outcome::Unknown);
-    let mut rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let mut rules = GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
     rules.authorities.get_mut("a").unwrap().trust = Trust::KeySecret(ObjectKey::new("s", "keys"));
     let judge = judge(rules);
     assert_eq!(verdict_of(&judge, &signed()).outcome, Outcome::Unknown);
@@ -211,7 +214,7 @@ fn tags_and_digests_are_denied_with_their_reason_whatever_is_signed() {
     let recalled = "recalled".to_owned();
     for what in [Denied::Tag("1.0.0".into()), Denied::Digest(digest(1))] {
         let deny = vec![Denial { what, reason: recalled.clone() }];
-        let rules = GuardRules { signatures: any_of(&["a"], 1), deny, ..rules(&[&ours]) };
+        let rules = GuardRules { signatures: Some(any_of(&["a"], 1)), deny, ..rules(&[&ours]) };
         let verdict = verdict_of(&judge(rules), &holds(vec![bundle(&ours, &digest(1), SIGN, "null")]));
         assert_eq!(
             (verdict.outcome, verdict.reasons),
@@ -222,7 +225,7 @@ fn tags_and_digests_are_denied_with_their_reason_whatever_is_signed() {
 
 #[test]
 fn age_counts_from_the_first_sight_and_tells_when_it_is_enough() {
-    let judge = judge(GuardRules { min_age: Some(Duration::from_secs(3600)), ..GuardRules::default() });
+    let judge = judge(GuardRules { min_age: Some(Duration::from_hours(1)), ..GuardRules::default() });
     let (image, digest) = (image(), digest(1));
     let at = |seconds: i64| {
         let first_seen = Some(Timestamp::from_second(NOW - seconds).unwrap());
@@ -258,19 +261,21 @@ fn platforms_are_all_needed_and_unknown_while_nobody_says() {
 fn a_fingerprint_changes_with_keys_and_rules() {
     let (one, two) = (pair(), pair());
     let print = |rules| judge(rules).fingerprint().to_owned();
-    let base = || GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&one]) };
+    let base = || GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&one]) };
     assert_eq!(print(base()), print(base()));
-    assert_ne!(print(base()), print(GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&two]) }));
+    assert_ne!(print(base()), print(GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&two]) }));
     assert_ne!(print(base()), print(GuardRules { min_age: Some(Duration::from_secs(1)), ..base() }));
 }
 
 #[test]
 fn reasons_are_bounded_lines_without_control_characters() {
     let ours = pair();
-    let rules = GuardRules { signatures: any_of(&["a"], 1), ..rules(&[&ours]) };
+    let rules = GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) };
     let mut found = holds(Vec::new());
     let noise = (0..100).map(|n| format!("{n}\n\u{1b}[31m{}", "x".repeat(1000)));
-    found.values_mut().for_each(|found| found.unusable.extend(noise.clone()));
+    for found in found.values_mut() {
+        found.unusable.extend(noise.clone());
+    }
     let verdict = verdict_of(&judge(rules), &found);
     assert!(verdict.reasons.len() <= MAX_REASONS + 1);
     for reason in &verdict.reasons {
