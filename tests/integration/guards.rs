@@ -1,6 +1,8 @@
 //! Guards in a run: what is committed is what was verified, and what is not committed says why. Images are signed by real
 //! cosign.
 
+mod interleavings;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
 use windlass_testkit::cosign::{Cosign, KeyFiles, KeyKind, Layout, Line, Signing};
