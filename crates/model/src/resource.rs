@@ -49,9 +49,21 @@ pub struct Spec {
     /// Labels of the namespaces that are stated, by namespace. A namespace that is not stated has no labels but
     /// `kubernetes.io/metadata.name`.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether an image that no Guard concerns is refused (`--require-guard`).
+    pub require_guard: bool,
 }
 
 impl Spec {
+    /// The policies whose image no Guard concerns.
+    pub fn unguarded(&self) -> impl Iterator<Item = &Arc<ImagePolicy>> {
+        self.image_policies.values().filter(|policy| {
+            let repository = self.image_repositories.get(&policy.repository);
+            let guarded =
+                |image: &ImageName| self.guards_of(image, &policy.meta.key.namespace).next().is_some();
+            repository.is_some_and(|repository| !guarded(&repository.image))
+        })
+    }
+
     /// The labels of a namespace, with `kubernetes.io/metadata.name`, which Kubernetes always sets.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();

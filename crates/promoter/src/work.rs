@@ -78,6 +78,7 @@ impl Shared {
             self.images.retain(|key| spec.image_repositories.contains_key(key));
             self.choices.retain(|key| spec.image_policies.contains_key(key));
             self.lanes.reconfigure(&spec);
+            self.metrics.unguarded(spec.unguarded().count());
             *adopted = Arc::new(spec);
         }
         adopted.clone()

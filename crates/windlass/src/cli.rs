@@ -78,6 +78,9 @@ struct RunArgs {
     /// Move metrics, probes and the local API to this address, off the webhooks' port
     #[arg(long, value_name = "ADDR", env = "WINDLASS_ADMIN_LISTEN")]
     admin_listen: Option<SocketAddr>,
+    /// Refuse images that no Guard concerns
+    #[arg(long, env = "WINDLASS_REQUIRE_GUARD")]
+    require_guard: bool,
     /// How log lines look
     #[arg(long, value_enum, default_value = "human", env = "WINDLASS_LOG_FORMAT")]
     log_format: LogFormat,
@@ -97,6 +100,9 @@ struct CheckArgs {
     /// Directory with the resources, as YAML files
     #[arg(long, value_name = "DIR", env = "WINDLASS_CONFIG")]
     config: PathBuf,
+    /// Refuse images that no Guard concerns
+    #[arg(long, env = "WINDLASS_REQUIRE_GUARD")]
+    require_guard: bool,
     /// How the result is printed
     #[arg(long, short, value_enum, default_value = "table")]
     output: Output,
@@ -191,9 +197,9 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let RunArgs { config, data, listen, admin_listen, log_format, log_level } = args;
+    let RunArgs { config, data, listen, admin_listen, require_guard, log_format, log_level } = args;
     logs::install(log_format, &log_level)?;
-    match block_on(run::run(run::Settings { config, data, listen, admin_listen })) {
+    match block_on(run::run(run::Settings { config, data, listen, admin_listen, require_guard })) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             tracing::error!("{error:#}");
@@ -203,7 +209,7 @@ fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let report = config::check(&args.config);
+    let report = config::check(&args.config, args.require_guard);
     print(&match args.output {
         Output::Table => report.table(),
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",

@@ -34,6 +34,9 @@ pub(crate) struct PlanArgs {
     /// The data directory of an instance, running or not: its holds, digests and first-seen times count
     #[arg(long, value_name = "DIR", env = "WINDLASS_DATA")]
     data: Option<PathBuf>,
+    /// Refuse images that no Guard concerns
+    #[arg(long, env = "WINDLASS_REQUIRE_GUARD")]
+    require_guard: bool,
     /// Exit with 3 where something would be committed
     #[arg(long)]
     check: bool,
@@ -81,8 +84,8 @@ struct Document<'p> {
 /// # Errors
 /// The configuration or the data cannot be read.
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let PlanArgs { config, data, check, output } = args;
-    let (_, configuration) = config::Source::open(config)?;
+    let PlanArgs { config, data, require_guard, check, output } = args;
+    let (_, configuration) = config::Source::open(config, *require_guard)?;
     for problem in &configuration.problems {
         eprintln!("{problem}");
     }

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// Whether an image that no Guard concerns is refused.
+    pub(crate) require_guard: bool,
 }
 
 /// The parts that every task works with.
@@ -60,7 +62,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let store = Store::open(&settings.data, Arc::new(SystemClock))
         .await
         .with_context(|| format!("--data {}", settings.data.display()))?;
-    let (source, first) = config::Source::open(&settings.config)?;
+    let (source, first) = config::Source::open(&settings.config, settings.require_guard)?;
     let (sender, configuration) = watch::channel(Arc::new(first));
     let world = assemble(&settings, store.clone(), configuration, &mut tasks).await?;
     tasks.spawn("configuration", source.follow(sender, tasks.stop()));

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::testing::{found, only, problems, read_text};
-use super::super::{assemble, cross_check};
+use super::super::{assemble, cross_check, readiness};
 use super::*;
 use crate::resource::Spec;
 
@@ -263,4 +263,18 @@ fn a_secret_for_notation_holds_a_policy_and_certificates() {
         ]
     );
     assert!(told("trustpolicy.json: '{}', acme.crt: x").is_empty());
+}
+
+#[test]
+fn an_image_that_no_guard_concerns_is_shown_and_refused_where_one_is_required() {
+    let guard = |image: &str| with(&format!("  match: {{images: ['{image}']}}\n  require: {{minAge: 1h}}\n"));
+    for (image, unguarded) in [("ghcr.io/acme/**", 0), ("ghcr.io/other/**", 1)] {
+        let mut spec = spec_of(&format!("{}{POLICY}", guard(image)));
+        assert_eq!(spec.unguarded().count(), unguarded);
+        assert!(readiness(&spec).is_empty(), "unguarded is no fault by itself");
+        spec.require_guard = true;
+        let refused: Vec<String> = readiness(&spec).into_values().collect();
+        assert_eq!(refused.len(), unguarded, "{refused:?}");
+        assert!(refused.iter().all(|why| why.contains("no Guard concerns ghcr.io/acme/app")));
+    }
 }

@@ -20,6 +20,8 @@ pub struct Report {
     pub resources: Vec<Row>,
     /// Every Receiver's path.
     pub webhooks: Vec<Webhook>,
+    /// Policies whose image no Guard concerns: `namespace/name`.
+    pub unguarded: Vec<String>,
     /// Other controllers' objects: how many of each (`Deployment.apps`).
     pub ignored: BTreeMap<String, usize>,
     /// Documents that are no Kubernetes objects.
@@ -86,8 +88,8 @@ pub struct Finding {
 }
 
 /// Checks a directory. A directory that cannot be read is a report with that error.
-pub fn check(root: &Path) -> Report {
-    match Source::open(root) {
+pub fn check(root: &Path, require_guard: bool) -> Report {
+    match Source::open(root, require_guard) {
         Ok((_, configuration)) => Report::new(root, &configuration),
         Err(error) => {
             let message = format!("{error:#}");
@@ -109,6 +111,7 @@ impl Report {
         Self {
             resources,
             webhooks: webhooks(configuration),
+            unguarded: configuration.spec.unguarded().map(|policy| policy.meta.key.to_string()).collect(),
             ignored: configuration.ignored.clone(),
             not_resources: configuration.not_resources,
             warnings: problems.len() - errors,
@@ -142,6 +145,11 @@ impl Report {
             });
             text.push_str(&table::render(&["RECEIVER", "TYPE", "WEBHOOK PATH"], rows));
             text.push('\n');
+        }
+        // Without any Guard nobody expects one.
+        let guarded = self.resources.iter().any(|row| row.kind == Kind::Guard.as_str());
+        if guarded && !self.unguarded.is_empty() {
+            let _ = writeln!(text, "Concerned by no Guard: ImagePolicy {}\n", self.unguarded.join(", "));
         }
         let mut ignored: Vec<String> =
             self.ignored.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -195,6 +203,7 @@ fn rows(configuration: &Configuration) -> Vec<Row> {
         guards,
         secrets,
         namespaces,
+        require_guard: _,
     } = &*configuration.spec;
     let mut rows = Vec::new();
     rows.extend(image_repositories.values().map(|r| row(configuration, &**r, r.suspend)));
@@ -437,7 +446,7 @@ stringData: {identity: hunter2}
     fn an_empty_or_missing_directory_says_so() {
         let report = report(&Directory::with(&[("README.md", "x")]));
         assert!(report.is_clean() && report.warnings == 1, "{:?}", report.problems);
-        let missing = check(Path::new("/nonexistent/config"));
+        let missing = check(Path::new("/nonexistent/config"), false);
         assert!(
             !missing.is_clean() && missing.problems[0].text.contains("cannot be read"),
             "{:?}",

@@ -25,5 +25,5 @@ pub(crate) fn read(path: &std::path::Path) -> anyhow::Result<Configuration> {
     if path.is_file() {
         return Ok(Source::read_file(path));
     }
-    Source::open(path).map(|(_, configuration)| configuration)
+    Source::open(path, false).map(|(_, configuration)| configuration)
 }

@@ -24,6 +24,8 @@ pub struct Source {
     root: PathBuf,
     /// The only file below the root that counts, where only one does.
     only: Option<PathBuf>,
+    /// Whether an image that no Guard concerns is refused.
+    require_guard: bool,
     semantics: Arc<dyn Semantics>,
     environment: Environment,
     prints: Prints,
@@ -51,17 +53,26 @@ impl Source {
     ///
     /// # Errors
     /// The directory does not exist or cannot be read.
-    pub fn open(root: &Path) -> anyhow::Result<(Self, Configuration)> {
-        Self::open_with(root, Arc::new(PolicySemantics), Arc::new(process_environment))
+    pub fn open(root: &Path, require_guard: bool) -> anyhow::Result<(Self, Configuration)> {
+        let (semantics, environment) = (Arc::new(PolicySemantics), Arc::new(process_environment));
+        Self::listed(root)?;
+        Ok(Self::start(root, None, require_guard, semantics, environment))
     }
+
+    #[cfg(test)]
 
     pub(super) fn open_with(
         root: &Path,
         semantics: Arc<dyn Semantics>,
         environment: Environment,
     ) -> anyhow::Result<(Self, Configuration)> {
-        std::fs::read_dir(root).with_context(|| format!("--config {} cannot be read", root.display()))?;
-        Ok(Self::start(root, None, semantics, environment))
+        Self::listed(root)?;
+        Ok(Self::start(root, None, false, semantics, environment))
+    }
+
+    fn listed(root: &Path) -> anyhow::Result<()> {
+        let listed = std::fs::read_dir(root);
+        listed.map(drop).with_context(|| format!("--config {} cannot be read", root.display()))
     }
 
     /// Reads one file, once.
@@ -69,19 +80,21 @@ impl Source {
         let root = path.parent().unwrap_or(Path::new("."));
         let environment = Arc::new(process_environment);
         let (_, configuration) =
-            Self::start(root, Some(path.to_path_buf()), Arc::new(PolicySemantics), environment);
+            Self::start(root, Some(path.to_path_buf()), false, Arc::new(PolicySemantics), environment);
         configuration
     }
 
     fn start(
         root: &Path,
         only: Option<PathBuf>,
+        require_guard: bool,
         semantics: Arc<dyn Semantics>,
         environment: Environment,
     ) -> (Self, Configuration) {
         let mut source = Self {
             root: root.to_path_buf(),
             only,
+            require_guard,
             semantics,
             environment,
             prints: Prints::default(),
@@ -148,7 +161,8 @@ impl Source {
         self.files = files;
         self.generation += 1;
         self.applied = self.fingerprint(listing);
-        let loaded = load::assemble(self.files.values().map(|entry| &entry.file), &self.owners);
+        let mut loaded = load::assemble(self.files.values().map(|entry| &entry.file), &self.owners);
+        loaded.spec.require_guard = self.require_guard;
         self.owners.clone_from(&loaded.owners);
         Configuration::new(loaded, listing.problems.clone(), self.generation)
     }
@@ -247,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_does_not_exist_is_refused_by_name() {
-        let error = Source::open(Path::new("/nonexistent/config")).err().unwrap();
+        let error = Source::open(Path::new("/nonexistent/config"), false).err().unwrap();
         assert!(error.to_string().contains("--config /nonexistent/config"), "{error}");
     }
 
