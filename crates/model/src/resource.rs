@@ -4,6 +4,7 @@
 //! A value of these types is valid in itself: durations are positive, names parse. Whether the objects that it refers
 //! to exist is decided where it is used, and makes it not ready.
 
+mod guarded;
 mod notifier;
 mod origin;
 
@@ -54,16 +55,6 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The policies whose image no Guard concerns.
-    pub fn unguarded(&self) -> impl Iterator<Item = &Arc<ImagePolicy>> {
-        self.image_policies.values().filter(|policy| {
-            let repository = self.image_repositories.get(&policy.repository);
-            let guarded =
-                |image: &ImageName| self.guards_of(image, &policy.meta.key.namespace).next().is_some();
-            repository.is_some_and(|repository| !guarded(&repository.image))
-        })
-    }
-
     /// The labels of a namespace, with `kubernetes.io/metadata.name`, which Kubernetes always sets.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
@@ -76,11 +67,6 @@ impl Spec {
     pub fn admits_notifiers(&self, namespace: &str, from: &str) -> bool {
         let admitted = || self.namespaces.get(namespace)?.get(NOTIFIERS_FROM);
         namespace == from || admitted().is_some_and(|admitted| admitted == from || admitted == "all")
-    }
-
-    /// The Guards that concern an image which is written on behalf of a namespace.
-    pub fn guards_of(&self, image: &ImageName, namespace: &str) -> impl Iterator<Item = &Arc<Guard>> {
-        self.guards.values().filter(move |guard| guard.scope.concerns(image, namespace))
     }
 
     /// A Secret by namespace and name.

@@ -30,7 +30,7 @@ impl Dice {
 
 #[tokio::test]
 async fn no_commit_names_a_digest_without_a_verdict_that_allows_it() -> Result<()> {
-    let stories = [0x5eed, 0xdecade, 0xface].map(|seed| {
+    let stories = [0x5eed, 0x00de_cade, 0xface].map(|seed| {
         world::run_prepared(WorldOptions::default(), async move |world: &mut World| {
             story(world, Dice(seed)).await
         })
@@ -43,7 +43,7 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
     let signer = Signer::new().await?;
     world.config.write("guard.yaml", signer.guard(world, "")?)?;
     world.start_windlass().await?;
-    let (mut tags, mut unsigned, mut signed) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut tags, mut unsigned, mut proven) = (Vec::new(), Vec::new(), BTreeSet::new());
     let traffic = world.proxy.traffic().clone();
     let mut outage = None;
     for action in 0..ACTIONS {
@@ -59,7 +59,7 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
             2 if !unsigned.is_empty() => {
                 let digest = unsigned.swap_remove(dice.below(unsigned.len()));
                 signer.sign(world, &digest, layout).await?;
-                signed.insert(digest);
+                proven.insert(digest);
             }
             3 if !tags.is_empty() => {
                 // Somebody moves a tag to other content, which may be signed later or never.
@@ -77,7 +77,7 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
                 let tag = format!("1.{action}.1");
                 let digest = world.push(&tag).await?;
                 signer.sign(world, &digest, layout).await?;
-                signed.insert(digest);
+                proven.insert(digest);
                 tags.push(tag);
             }
         }
@@ -85,12 +85,12 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
     drop(outage);
     let last = world.push("2.0.0").await?;
     signer.sign(world, &last, Layout::Bundle).await?;
-    signed.insert(last.clone());
+    proven.insert(last.clone());
     world.wait_for(&format!("2.0.0@{last}")).await?;
-    check(world, &signed).await
+    check(world, &proven).await
 }
 
-async fn check(world: &World, signed: &BTreeSet<String>) -> Result<()> {
+async fn check(world: &World, proven: &BTreeSet<String>) -> Result<()> {
     let commits = world.commits().await?;
     ensure!(!commits.is_empty());
     // What landed is recorded just after the branch shows it.
@@ -105,7 +105,7 @@ async fn check(world: &World, signed: &BTreeSet<String>) -> Result<()> {
         let line = manifest.lines().find(|line| line.contains("image:")).context("the marked line")?;
         let image = line.split_whitespace().nth(1).context("its value")?;
         let (_, digest) = image.split_once('@').with_context(|| format!("{image} has no digest"))?;
-        ensure!(signed.contains(digest), "{}: nobody signed {digest}", commit.id);
+        ensure!(proven.contains(digest), "{}: nobody signed {digest}", commit.id);
         ensure!(allowed.contains(&(commit.id.clone(), digest.to_owned())), "{}: {digest}", commit.id);
         ensure!(commit.message.contains(&format!("@{digest} by the key ")), "{}", commit.message);
     }
