@@ -60,7 +60,6 @@ impl Source {
     }
 
     #[cfg(test)]
-
     pub(super) fn open_with(
         root: &Path,
         semantics: Arc<dyn Semantics>,
