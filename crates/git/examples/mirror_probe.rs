@@ -10,7 +10,9 @@ use std::io::BufRead as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use windlass_git::{Auth, Blob, BlobId, Implementation, Limits, Mirror, Remote, RemoteConfig};
+use windlass_git::{
+    Auth, Blob, BlobId, CommitId, FileEntry, Implementation, Limits, Mirror, Remote, RemoteConfig,
+};
 use windlass_manifest::screen;
 
 const BRANCH: &str = "main";
@@ -34,7 +36,7 @@ async fn main() -> Result<(), Failure> {
         implementation: Implementation::BuiltIn,
     })?;
     let mut mirror = Mirror::open(Path::new(&folder), remote, Limits::default()).await?;
-    let mut known = HashSet::new();
+    let mut known = Known::default();
     look(&mut mirror, &prefix, &mut known).await?;
     for line in std::io::stdin().lock().lines() {
         line?;
@@ -43,15 +45,26 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn look(mirror: &mut Mirror, prefix: &str, known: &mut HashSet<BlobId>) -> Result<(), Failure> {
+/// What the probe remembers, as a lane does: contents, and the list of files at a head that has not moved.
+#[derive(Default)]
+struct Known {
+    blobs: HashSet<BlobId>,
+    list: Option<(CommitId, Vec<FileEntry>)>,
+}
+
+async fn look(mirror: &mut Mirror, prefix: &str, known: &mut Known) -> Result<(), Failure> {
     let mut watch = Instant::now();
     let tip = mirror.ls_refs(&[BRANCH]).await?[BRANCH].ok_or("the repository has no branch main")?;
     let poll = lap(&mut watch);
     mirror.fetch(BRANCH, tip).await?;
     let fetch = lap(&mut watch);
-    let files = mirror.files(tip, prefix, screen::is_candidate).await?;
+    if known.list.as_ref().is_none_or(|(head, _)| *head != tip) {
+        known.list = Some((tip, mirror.files(tip, prefix, screen::is_candidate).await?));
+    }
+    let files = known.list.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
     let list = lap(&mut watch);
-    let unread: Vec<BlobId> = files.iter().map(|file| file.blob).filter(|blob| known.insert(*blob)).collect();
+    let unread: Vec<BlobId> =
+        files.iter().map(|file| file.blob).filter(|blob| known.blobs.insert(*blob)).collect();
     let read = unread.len();
     let count = |found: &mut usize, _, blob: Blob<'_>| {
         *found += usize::from(matches!(blob, Blob::Content(bytes) if screen::may_have_marker(bytes)));

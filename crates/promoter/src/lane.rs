@@ -25,9 +25,10 @@ use crate::work::Shared;
 
 /// Races lost in a row before the work goes back to the queue, which tries again with backoff.
 const MAX_RACES: u32 = 30;
-/// The first repetition after a lost race comes at once; then each may wait this much longer, up to a second.
-const RACE_STEP: Duration = Duration::from_millis(50);
-const LONGEST_RACE_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after each lost race, in milliseconds; the last counts for all further ones. The first repetitions
+/// come soon, for most races are with one other writer. Whoever still loses is among many and steps back; whoever lost
+/// more often than that goes first, so that none waits for ever while others that came later land.
+const RACE_PAUSES: [u64; 8] = [0, 100, 400, 1_600, 1_200, 800, 400, 100];
 /// A lane that has not pushed yet waits this long for what is on its way: about what a push to a near server takes.
 const FIRST_PUSH: Duration = Duration::from_millis(50);
 
@@ -232,10 +233,11 @@ impl Lane {
         Err(LaneFailure::passing(reason))
     }
 
-    /// Somewhere between nothing and a bound that grows: writers that lost to each other must not return together. What
-    /// spreads them is the lane and the instant, which two processes do not share.
+    /// Somewhere between nothing and a bound: writers that lost to each other must not return together. What spreads them
+    /// is the lane and the instant, which two processes do not share.
     fn race_pause(&self, race: u32) -> Duration {
-        let bound = RACE_STEP.saturating_mul(race).min(LONGEST_RACE_PAUSE);
+        let place = usize::try_from(race).unwrap_or(usize::MAX).min(RACE_PAUSES.len() - 1);
+        let bound = Duration::from_millis(RACE_PAUSES[place]);
         let mut hasher = DefaultHasher::new();
         (self.lane_id(), self.shared.mirrors.as_path(), self.shared.now().as_nanosecond()).hash(&mut hasher);
         bound.mul_f64(

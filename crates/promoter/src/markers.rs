@@ -14,6 +14,9 @@ const SPARE_ENTRIES: usize = 50_000;
 /// Declared places that are remembered; past this many they are read anew.
 const MAX_STANDING: usize = 10_000;
 
+/// Automations whose look is remembered; a lane with more looks again.
+const MAX_LOOKS: usize = 256;
+
 /// What is known of the contents that a lane has seen.
 #[derive(Debug, Default)]
 pub(crate) struct MarkerIndex {
@@ -21,6 +24,8 @@ pub(crate) struct MarkerIndex {
     /// The same of files that were read as Helm templates.
     templates: HashMap<BlobId, Known>,
     standing: HashMap<(BlobId, Declared), Result<Standing, Refusal>>,
+    /// What was found at the head that was looked at last: a look that finds it unmoved lists nothing.
+    last: Option<(CommitId, Vec<(Wanted, Arc<Marked>)>)>,
 }
 
 /// What is known of a content.
@@ -77,6 +82,30 @@ pub(crate) struct Marked {
 impl MarkerIndex {
     /// The files that hold something for an automation.
     pub(crate) async fn marked(
+        &mut self,
+        mirror: &Mirror,
+        base: CommitId,
+        wanted: &Wanted,
+        overlay: &Overlay,
+    ) -> Result<Arc<Marked>, GitError> {
+        if !overlay.is_empty() {
+            return self.look(mirror, base, wanted, overlay).await.map(Arc::new);
+        }
+        let known = self.last.as_ref().filter(|(head, _)| *head == base);
+        let known = known.and_then(|(_, looks)| looks.iter().find(|(of, _)| of == wanted));
+        if let Some((_, marked)) = known {
+            return Ok(marked.clone());
+        }
+        let marked = Arc::new(self.look(mirror, base, wanted, overlay).await?);
+        let (head, looks) = self.last.get_or_insert_with(|| (base, Vec::new()));
+        if *head != base || looks.len() >= MAX_LOOKS {
+            (*head, *looks) = (base, Vec::new());
+        }
+        looks.push((wanted.clone(), marked.clone()));
+        Ok(marked)
+    }
+
+    async fn look(
         &mut self,
         mirror: &Mirror,
         base: CommitId,

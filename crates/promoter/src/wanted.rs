@@ -8,7 +8,7 @@ use windlass_model::resource::{DeclaredEdit, EditKind, ImageUpdateAutomation};
 use windlass_model::{ObjectKey, Spec};
 
 /// What an automation looks at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// `spec.update.path`
     pub(crate) prefix: String,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use windlass_testkit::locate::{COSIGN_VARIABLES, REFERRERS_REGISTRY_VARIABLE};
 
 use super::figures::{Figure, Target, Unit};
 use super::report::Table;
@@ -43,9 +44,12 @@ fn edits(stage: &Stage) -> Result<Table> {
 
 /// Verdicts: the cryptography alone, with a registry on loopback, and remembered.
 pub(crate) fn verification(stage: &Stage) -> Result<Vec<Table>> {
-    setup::everything()?;
+    let tools = setup::everything()?;
     let rounds = stage.size(500, 50);
-    let measured = example("windlass-verify", "verify_rounds", rounds)?;
+    let mut command = example_command("windlass-verify", "verify_rounds", rounds)?;
+    command.env(COSIGN_VARIABLES[0], &tools.cosigns[0]).env(COSIGN_VARIABLES[1], &tools.cosigns[1]);
+    command.env(REFERRERS_REGISTRY_VARIABLE, &tools.referrers_registry);
+    let measured = read(&captured(&mut command)?)?;
     let time = |name: &str| figure(&measured, name, Unit::Milliseconds);
     let mut table = Table::new(format!("verification: medians of {rounds} rounds, bundles by cosign"));
     let keyless = "crypto by certificate, log entry and timestamp";
@@ -60,12 +64,16 @@ pub(crate) fn verification(stage: &Stage) -> Result<Vec<Table>> {
 
 /// Runs an example of a crate and reads its lines, each `NAME: NUMBER`.
 fn example(package: &str, name: &str, size: usize) -> Result<BTreeMap<String, f64>> {
+    read(&captured(&mut example_command(package, name, size)?)?)
+}
+
+fn example_command(package: &str, name: &str, size: usize) -> Result<Command> {
     let mut command = Command::new("cargo");
     command
         .args(["run", "--quiet", "--locked", "--release", "--package", package, "--example", name, "--"])
         .arg(size.to_string())
         .current_dir(root()?);
-    read(&captured(&mut command)?)
+    Ok(command)
 }
 
 fn read(printed: &str) -> Result<BTreeMap<String, f64>> {
