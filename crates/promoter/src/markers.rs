@@ -17,6 +17,9 @@ const MAX_STANDING: usize = 10_000;
 /// Automations whose look is remembered; a lane with more looks again.
 const MAX_LOOKS: usize = 256;
 
+/// What automations wanted, and what was found for them.
+type Looks = Vec<(Wanted, Arc<Marked>)>;
+
 /// What is known of the contents that a lane has seen.
 #[derive(Debug, Default)]
 pub(crate) struct MarkerIndex {
@@ -25,7 +28,7 @@ pub(crate) struct MarkerIndex {
     templates: HashMap<BlobId, Known>,
     standing: HashMap<(BlobId, Declared), Result<Standing, Refusal>>,
     /// What was found at the head that was looked at last: a look that finds it unmoved lists nothing.
-    last: Option<(CommitId, Vec<(Wanted, Arc<Marked>)>)>,
+    last: Option<(CommitId, Looks)>,
 }
 
 /// What is known of a content.
