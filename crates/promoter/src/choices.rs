@@ -1,16 +1,16 @@
 //! What each policy chooses at present: the best tag, kept up to date one new tag at a time, and its digest. A policy with
 //! a variant lock chooses for each variant that stands in Git, and for no other.
 
+mod basis;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
-use windlass_model::resource::{DigestReflection, ImagePolicy, ImageRepository};
+use windlass_model::resource::{ImagePolicy, ImageRepository};
 use windlass_model::{Digest, ImageRef, ObjectKey, Spec, Tag};
 use windlass_policy::election::Choice;
-use windlass_policy::exclusion::Exclusions;
 use windlass_policy::lock::Track;
 use windlass_policy::rank::FirstSeen;
 use windlass_policy::selection::Selector;
@@ -19,6 +19,7 @@ use windlass_verify::Verdict;
 use crate::guards::Guards;
 use crate::known::{Change, KnownTags};
 use crate::rules::Rules;
+use basis::{Basis, fingerprint};
 
 /// What a registry said of a tag in Git above the choice holds this long: a lane must not wait for it in every round.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -79,16 +80,6 @@ struct Brought {
     cause: Cause,
     /// Whether the time from the event to the commit was taken.
     measured: bool,
-}
-
-/// Everything that a choice rests on, beside the tags.
-#[derive(Debug)]
-struct Basis {
-    policy: Arc<ImagePolicy>,
-    repository: Arc<ImageRepository>,
-    guards: Guards,
-    selector: Arc<Selector>,
-    excluded: Arc<Exclusions>,
 }
 
 /// The registry's last answer about a tag.
@@ -381,52 +372,10 @@ impl TrackState {
     }
 }
 
-impl Basis {
-    /// Whether a choice for these is made by the same rule, among the tags of the same image. Where and under which
-    /// labels the policy was written does not matter.
-    fn is_of(&self, policy: &Arc<ImagePolicy>, repository: &Arc<ImageRepository>, guards: &Guards) -> bool {
-        let same_policy = || {
-            let meta = self.policy.meta.clone();
-            *self.policy == ImagePolicy { meta, ..ImagePolicy::clone(policy) }
-        };
-        let same_repository = || {
-            self.repository.spec_image == repository.spec_image
-                && self.repository.exclusion_list == repository.exclusion_list
-        };
-        (Arc::ptr_eq(&self.policy, policy) || same_policy())
-            && (Arc::ptr_eq(&self.repository, repository) || same_repository())
-            && self.guards == *guards
-    }
-
-    /// The best of these by the policy's order.
-    fn best_of<'t>(
-        &self,
-        tags: impl Iterator<Item = &'t Tag>,
-        first_seen: &'t FirstSeen,
-        denied: &BTreeSet<Tag>,
-    ) -> Result<Tag, String> {
-        let usable = |tag: &&Tag| !self.excluded.excludes(tag.as_str()) && !denied.contains(*tag);
-        let chosen = self.selector.select(tags.filter(usable).map(|tag| first_seen.candidate(tag)));
-        Tag::parse(chosen.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
-    }
-
-    /// Whether the image could be this basis's choice.
-    fn admits(&self, image: &ImageRef) -> bool {
-        image.name == self.repository.spec_image
-            && image.digest.is_some() == (reflects(&self.policy) || self.guards.pins())
-            && !self.excluded.excludes(image.tag.as_str())
-            && matches!(self.selector.rank(image.tag.as_str()), Ok(Some(_)))
-    }
-}
-
 impl Asked {
     fn holds(self, now: Timestamp) -> bool {
         now.duration_since(self.at) < ASK_AGAIN
     }
-}
-
-fn reflects(policy: &ImagePolicy) -> bool {
-    policy.digest != DigestReflection::Never
 }
 
 /// Says whose failure it is, where a policy has several choices.
@@ -436,13 +385,6 @@ fn explain(track: &Track, policy: &ImagePolicy, why: String) -> String {
         (true, "") => format!("no tag without a variant is chosen: {why}"),
         (true, variant) => format!("no tag of the variant `{variant}` is chosen: {why}"),
     }
-}
-
-/// What a policy chooses by, in a few characters: equal rules have equal fingerprints, in every process.
-fn fingerprint(policy: &ImagePolicy, exclusions: &[String]) -> Arc<str> {
-    let ImagePolicy { rule, filter, order, variant_lock, .. } = policy;
-    let rule = format!("{rule:?} {filter:?} {order:?} {variant_lock} {exclusions:?}");
-    hex::encode(&Sha256::digest(rule)[..12]).into()
 }
 
 #[cfg(test)]

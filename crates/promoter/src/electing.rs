@@ -84,3 +84,64 @@ impl Repositories for EvidenceAccess<'_> {
         self.pool.repository(config).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_verify::{GuardVerdict, Outcome};
+
+    use super::*;
+
+    fn denied(again: Option<Timestamp>) -> Denied {
+        let digest = Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
+        let guard = GuardVerdict {
+            guard: "signed".to_owned(),
+            outcome: Outcome::Denied,
+            reasons: vec!["there is no signature by `ci`".to_owned()],
+            evidence: Vec::new(),
+            again,
+        };
+        let mut denied = Denied::default();
+        let verdict = Arc::new(Verdict::of(digest, vec![guard]));
+        denied.push(Tag::parse("1.2.0").unwrap(), verdict.clone());
+        denied.push(Tag::parse("1.1.0").unwrap(), verdict);
+        denied
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn an_unsigned_tag_is_looked_at_again_until_the_grace_is_over_and_then_told() {
+        let denied = denied(None);
+        let mut now = 0;
+        let mut looks = Vec::new();
+        while let Some(again) = denied.prospects(at(0), at(now)).again {
+            assert!(!denied.prospects(at(0), at(now)).told, "{now}");
+            now += i64::try_from(again.as_secs()).unwrap();
+            looks.push(now);
+        }
+        assert_eq!(looks, LOOKS);
+        assert!(denied.prospects(at(0), at(now)).told);
+        let set_back = denied.prospects(at(100), at(0));
+        assert_eq!(
+            set_back,
+            Prospects { again: Some(Duration::from_secs(2)), told: false },
+            "a clock set back"
+        );
+    }
+
+    #[test]
+    fn a_tag_that_is_only_too_young_is_looked_at_when_it_is_old_enough_and_not_told() {
+        let denied = denied(Some(at(7_200)));
+        let prospects = denied.prospects(at(0), at(600));
+        assert_eq!(prospects, Prospects { again: Some(Duration::from_mins(110)), told: false });
+    }
+
+    #[test]
+    fn the_best_of_several_is_named_with_its_reason() {
+        let reason = denied(None).reason().unwrap();
+        assert_eq!(reason, "1.2.0 (and 1 more) is not allowed: Guard/signed: there is no signature by `ci`");
+        assert!(Denied::default().reason().is_none());
+    }
+}

@@ -9,11 +9,9 @@ use crate::agreement::{self, Agreement};
 use crate::column::{
     bounded, key_text, micros, object_text, parse_json, parse_key, parse_object, timestamp, unreadable,
 };
+use crate::digests;
 use crate::error::Cause;
 use crate::writer::Transaction;
-
-/// In microseconds.
-const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// One change of the ledger. Each is idempotent.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,7 +188,7 @@ pub(crate) fn write(transaction: &Transaction<'_>, write: &LedgerWrite) -> Resul
         LedgerWrite::TagsSeen { repository, tags, at } => tags_seen(db, &key_text(repository)?, tags, *at),
         LedgerWrite::TagsGone { repository, tags, at } => tags_gone(db, &key_text(repository)?, tags, *at),
         LedgerWrite::DigestSeen { repository, digest, at } => {
-            digest_seen(db, &key_text(repository)?, digest, *at)
+            digests::seen(db, &key_text(repository)?, digest, *at)
         }
         LedgerWrite::Latest { policy, variant, image, at } => latest(db, policy, variant, image, *at),
         LedgerWrite::Commit(landed) => commit(db, landed),
@@ -223,16 +221,6 @@ fn tags_gone(db: &Connection, repository: &str, tags: &[Tag], at: Timestamp) -> 
     for tag in tags {
         statement.execute(params![repository, tag.as_str(), micros(at)])?;
     }
-    Ok(())
-}
-
-fn digest_seen(db: &Connection, repository: &str, digest: &Digest, at: Timestamp) -> Result<(), Cause> {
-    db.prepare_cached(
-        "INSERT INTO digests (repository, digest, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)
-         ON CONFLICT (repository, digest) DO UPDATE SET last_seen = excluded.last_seen
-         WHERE last_seen < excluded.last_seen - ?4",
-    )?
-    .execute(params![repository, digest.as_str(), micros(at), DAY])?;
     Ok(())
 }
 
@@ -330,18 +318,6 @@ pub(crate) fn first_seen(
         seen.extend(at.map(|at| (tag, timestamp(at))));
     }
     Ok(seen)
-}
-
-/// When this content was first seen.
-pub(crate) fn digest_first_seen(
-    db: &Connection,
-    repository: &str,
-    digest: &Digest,
-) -> rusqlite::Result<Option<Timestamp>> {
-    let mut statement =
-        db.prepare_cached("SELECT first_seen FROM digests WHERE repository = ?1 AND digest = ?2")?;
-    let at = statement.query_row(params![repository, digest.as_str()], |row| row.get(0)).optional()?;
-    Ok(at.map(timestamp))
 }
 
 pub(crate) fn load_latest(db: &Connection) -> rusqlite::Result<Vec<LatestImage>> {

@@ -11,6 +11,7 @@ mod audit;
 mod board;
 mod column;
 mod database;
+mod digests;
 mod error;
 mod folder;
 mod inbox;

@@ -16,6 +16,7 @@ use crate::agreement::{self, Agreement};
 use crate::audit::{self, AuditEntry};
 use crate::board::{Board, Handover};
 use crate::column;
+use crate::digests;
 use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{self, Appended, Arrival, Delivery};
@@ -193,7 +194,7 @@ impl Store {
         digest: Digest,
     ) -> Result<Option<Timestamp>, StoreError> {
         let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| ledger::digest_first_seen(db, &repository, &digest)).await
+        self.inner.readers.read(move |db| digests::first_seen(db, &repository, &digest)).await
     }
 
     /// Every policy's choice.

@@ -93,7 +93,7 @@ async fn with_registry(
     let judges = [Arc::new(judge(&key.public_pem()?))];
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let loopback = Loopback(Pool::new(PoolConfig::default(), metrics));
-    let subject = Subject { image: &image, digest: &digest, tag: None, first_seen: None };
+    let subject = Subject { tenant: "", image: &image, digest: &digest, tag: None, first_seen: None };
     let now = Timestamp::UNIX_EPOCH;
     let ask = async |verifier: &Verifier| -> Result<Duration> {
         let started = Instant::now();

@@ -19,6 +19,8 @@ pub(crate) const ROOT_BYTES: usize = 1 << 20;
 pub(crate) const KEYS: usize = 64;
 /// Most pieces of evidence about one image in one repository.
 pub(crate) const EVIDENCE: usize = 64;
+/// Largest manifest that lists evidence, in bytes; a signature's annotations take some kilobytes.
+pub(crate) const EVIDENCE_MANIFEST_BYTES: usize = 1 << 20;
 /// Most bytes of them together.
 pub(crate) const EVIDENCE_BYTES: usize = 8 << 20;
 /// Largest configuration of an image, in bytes.

@@ -201,6 +201,13 @@ impl Gathering<'_> {
             Ok(None) => return Looked::Absent,
             Err(error) => return Looked::Unread(error.to_string()),
         };
+        if manifest.bytes.len() > bounds::EVIDENCE_MANIFEST_BYTES {
+            // What it lists beyond the bound may be the one that counts.
+            let limit = bounds::EVIDENCE_MANIFEST_BYTES;
+            return Looked::Unread(format!(
+                "{place}: lists evidence in more than {limit} bytes: remove some"
+            ));
+        }
         let Some(read) = image_manifest(&manifest) else {
             return Looked::Unusable(format!("{place}: is not an image's manifest"));
         };

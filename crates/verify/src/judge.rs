@@ -1,28 +1,31 @@
 //! A Guard, made ready to judge: its authorities with their keys and trust roots. Owns the rules by which evidence is
 //! enough. It is pure: what the registry holds, the ledger's times and the clock come from whoever asks.
 
+mod assessment;
+mod opinion;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256 as Hasher};
-use windlass_model::guard::{AttestationRule, Denial, Denied, Guard, GuardRules, Pin, Quorum};
+use windlass_model::guard::{Denial, Denied, Guard, GuardRules, Pin, Quorum};
 use windlass_model::{Digest, ImageName, Spec, Tag};
 
 use crate::attest::AttestationCheck;
-use crate::authority::{Authority, Claim, Judged, Proven, Sha256};
+use crate::authority::{Authority, Judged, Sha256};
 use crate::evidence::{Found, Wanted};
 use crate::platform;
-use crate::sigstore::Signer;
-use crate::verdict::{GuardVerdict, Outcome, Proof};
+use crate::verdict::GuardVerdict;
+use opinion::{Opinion, attestation, signatures};
 
-/// Most reasons of one Guard. An image may have many signatures of strangers.
-const MAX_REASONS: usize = 16;
-/// Longest reason, in characters: certificates and registries have their say in it.
-const MAX_REASON: usize = 400;
+pub use assessment::Assessment;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
+    /// Through whose registry credentials and proxies it is seen. What one tenant's connection shows is not remembered
+    /// for another.
+    pub tenant: &'a str,
     /// Where the image is.
     pub image: &'a ImageName,
     /// The digest that will be written.
@@ -148,68 +151,6 @@ impl Judge {
     }
 }
 
-/// What evidence came to by one Guard.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assessment {
-    denied: Vec<String>,
-    unknown: Vec<String>,
-    proofs: BTreeSet<Proof>,
-    again: Option<Timestamp>,
-}
-
-impl Assessment {
-    /// Nothing is known.
-    pub(crate) fn nothing(why: &str) -> Self {
-        Self { unknown: vec![why.to_owned()], ..Self::default() }
-    }
-
-    /// Whether it is allowed, as far as evidence goes.
-    pub(crate) fn outcome(&self) -> Outcome {
-        match (self.denied.is_empty(), self.unknown.is_empty()) {
-            (false, _) => Outcome::Denied,
-            (true, false) => Outcome::Unknown,
-            (true, true) => Outcome::Allowed,
-        }
-    }
-
-    fn deny(&mut self, why: impl Into<String>) {
-        self.denied.push(why.into());
-    }
-
-    fn unknown(&mut self, why: impl Into<String>) {
-        self.unknown.push(why.into());
-    }
-
-    /// A requirement that is not met: denied, unless something was not read that might meet it.
-    fn unmet(&mut self, what: String, opinions: &[&Opinion]) {
-        let mut refused: Vec<String> = opinions.iter().flat_map(|opinion| opinion.refused()).collect();
-        let unread: Vec<String> = opinions.iter().flat_map(|opinion| opinion.unread()).collect();
-        if unread.is_empty() {
-            self.denied.push(what);
-            self.denied.append(&mut refused);
-        } else {
-            self.unknown.push(format!("{what} so far"));
-            self.unknown.extend(unread);
-            self.unknown.append(&mut refused);
-        }
-    }
-
-    fn sum_up(self, guard: &str) -> GuardVerdict {
-        let outcome = self.outcome();
-        let Self { denied, unknown, proofs, again } = self;
-        let mut reasons: Vec<String> = denied.into_iter().chain(unknown).map(|why| clean(&why)).collect();
-        let mut seen = BTreeSet::new();
-        reasons.retain(|reason| seen.insert(reason.clone()));
-        if reasons.len() > MAX_REASONS {
-            let more = reasons.len() - MAX_REASONS;
-            reasons.truncate(MAX_REASONS);
-            reasons.push(format!("and {more} more"));
-        }
-        let evidence = proofs.into_iter().collect();
-        GuardVerdict { guard: guard.to_owned(), outcome, reasons, evidence, again }
-    }
-}
-
 impl Rules {
     /// The authorities that a rule names.
     fn named(&self) -> impl Iterator<Item = &String> {
@@ -278,7 +219,7 @@ impl Rules {
         }
         let Some(there) = found.and_then(|found| found.platforms.as_ref()) else {
             sheet.unknown("the registry did not say for which platforms it is");
-            return sheet.unknown.extend(found.iter().flat_map(|found| found.unread.clone()));
+            return found.iter().flat_map(|found| &found.unread).for_each(|why| sheet.unknown(why.clone()));
         };
         for wanted in self.stated.platforms.iter().filter(|wanted| !platform::covers(there, wanted)) {
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
@@ -293,146 +234,6 @@ fn denies(denial: &Denial, subject: Subject<'_>) -> Option<String> {
         Denied::Digest(digest) => subject.digest == digest,
     };
     is_meant.then(|| format!("it is denied: {}", denial.reason))
-}
-
-/// What an authority makes of the evidence.
-struct Opinion {
-    name: String,
-    proven: Vec<(Proven, Proof)>,
-    refused: Vec<String>,
-    unread: Vec<String>,
-}
-
-impl Opinion {
-    /// It could not be asked.
-    fn none(name: &str, why: String) -> Self {
-        Self { name: name.to_owned(), proven: Vec::new(), refused: Vec::new(), unread: vec![why] }
-    }
-
-    fn of(name: &str, authority: &Authority, found: Option<&Found>, judged: &Judged<'_>) -> Self {
-        let Some(found) = found else {
-            return Self::none(name, "its evidence was not looked for".to_owned());
-        };
-        let mut opinion = Self {
-            name: name.to_owned(),
-            proven: Vec::new(),
-            refused: found.unusable.clone(),
-            unread: found.unread.clone(),
-        };
-        for evidence in found.evidence.iter().filter(|evidence| authority.reads(evidence)) {
-            match authority.prove(evidence, judged) {
-                Ok(proven) => {
-                    let predicate_type = match &proven.claim {
-                        Claim::Signature => None,
-                        Claim::Attestation(statement) => Some(statement.predicate_type.clone()),
-                    };
-                    let proof = Proof {
-                        authority: name.to_owned(),
-                        signer: proven.signer.to_string(),
-                        predicate_type,
-                        digest: evidence.digest.clone(),
-                        place: evidence.place.clone(),
-                        trust_root: authority.root().to_owned(),
-                    };
-                    opinion.proven.push((proven, proof));
-                }
-                Err(why) => opinion.refused.push(format!("{}: {why}", evidence.place)),
-            }
-        }
-        opinion
-    }
-
-    fn signatures(&self) -> impl Iterator<Item = &(Proven, Proof)> {
-        self.proven.iter().filter(|(proven, _)| matches!(proven.claim, Claim::Signature))
-    }
-
-    fn refused(&self) -> impl Iterator<Item = String> {
-        self.refused.iter().map(|why| format!("`{}`: {why}", self.name))
-    }
-
-    fn unread(&self) -> impl Iterator<Item = String> {
-        self.unread.iter().map(|why| format!("`{}`: {why}", self.name))
-    }
-}
-
-/// `require.signatures`: signers are counted, not signatures (GHSA-9vcr-p3rj-q5q6).
-fn signatures(quorum: &Quorum, opinions: &BTreeMap<String, Opinion>, sheet: &mut Assessment) {
-    match quorum {
-        Quorum::AllOf(names) => {
-            for opinion in names.iter().filter_map(|name| opinions.get(name)) {
-                if opinion.signatures().next().is_none() {
-                    sheet.unmet(format!("there is no signature by `{}`", opinion.name), &[opinion]);
-                }
-                sheet.proofs.extend(opinion.signatures().map(|(_, proof)| proof.clone()));
-            }
-        }
-        Quorum::AnyOf { authorities, minimum } => {
-            let asked: Vec<_> = authorities.iter().filter_map(|name| opinions.get(name)).collect();
-            let signatures = || asked.iter().flat_map(|opinion| opinion.signatures());
-            let signers: BTreeSet<&Signer> = signatures().map(|(proven, _)| &proven.signer).collect();
-            if signers.len() < *minimum {
-                let names = names(authorities);
-                let what = match (*minimum, signers.len()) {
-                    (1, _) => format!("there is no signature by {names}"),
-                    (_, have) => format!("{have} of {minimum} signers needed among {names} signed it"),
-                };
-                sheet.unmet(what, &asked);
-            }
-            sheet.proofs.extend(signatures().map(|(_, proof)| proof.clone()));
-        }
-    }
-}
-
-/// `require.attestations[]`: one of this type by one of these, that says what it must.
-fn attestation(
-    rule: &AttestationRule,
-    check: &AttestationCheck,
-    opinions: &BTreeMap<String, Opinion>,
-    now: Timestamp,
-    sheet: &mut Assessment,
-) {
-    let asked: Vec<_> = rule.authorities.iter().filter_map(|name| opinions.get(name)).collect();
-    let (mut met, mut lacking) = (false, Vec::new());
-    for (proven, proof) in asked.iter().flat_map(|opinion| &opinion.proven) {
-        let Claim::Attestation(statement) = &proven.claim else { continue };
-        if statement.predicate_type != rule.predicate_type {
-            continue;
-        }
-        match check.check(statement, now) {
-            Ok(()) => {
-                met = true;
-                sheet.proofs.insert(proof.clone());
-            }
-            Err(unmet) => lacking.push(format!("{}: {unmet}", proof.place)),
-        }
-    }
-    if !met {
-        let names = names(&rule.authorities);
-        let what = match lacking.len() {
-            0 => format!("there is no attestation {} by {names}", rule.predicate_type),
-            _ => format!(
-                "no attestation {} by {names} says what it must: {}",
-                rule.predicate_type,
-                lacking.join("; ")
-            ),
-        };
-        sheet.unmet(what, &asked);
-    }
-}
-
-fn names(authorities: &[String]) -> String {
-    let quoted: Vec<String> = authorities.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
-}
-
-/// One line of bounded length without control characters.
-fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    let mut cleaned: String = text.chars().take(MAX_REASON).map(visible).collect();
-    if text.chars().nth(MAX_REASON).is_some() {
-        cleaned.push('…');
-    }
-    cleaned
 }
 
 fn fingerprint(name: &str, rules: &Result<Rules, String>) -> String {

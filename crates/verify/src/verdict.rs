@@ -44,7 +44,7 @@ pub struct GuardVerdict {
     pub reasons: Vec<String>,
     /// What it rests on.
     pub evidence: Vec<Proof>,
-    /// When age alone would change a denial.
+    /// When time would change a denial; absent where anything else denies too.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "instant")]
     pub again: Option<Timestamp>,
 }
@@ -86,9 +86,10 @@ impl Verdict {
         guards.flat_map(named).collect()
     }
 
-    /// When age alone would change a denial: the last of the instants, where nothing else denies.
+    /// When time would change a denial: the last of the instants, where nothing else stands in the way.
     pub fn again(&self) -> Option<Timestamp> {
-        self.guards.iter().filter_map(|guard| guard.again).max()
+        let open = self.guards.iter().filter(|guard| guard.outcome != Outcome::Allowed);
+        open.map(|guard| guard.again).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
 

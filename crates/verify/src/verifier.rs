@@ -46,8 +46,11 @@ pub enum Freshness {
 /// Asks registries and remembers what came of it. One for the whole process.
 #[derive(Debug, Default)]
 pub struct Verifier {
-    images: Mutex<HashMap<(ImageName, Digest), Arc<Image>>>,
+    images: Mutex<HashMap<Key, Arc<Image>>>,
 }
+
+/// The tenant, the image, its digest.
+type Key = (String, ImageName, Digest);
 
 /// What is remembered of one image.
 #[derive(Debug, Default)]
@@ -118,7 +121,8 @@ impl Verifier {
         if images.len() >= MAX_IMAGES {
             images.retain(|_, image| Arc::strong_count(image) > 1);
         }
-        images.entry((subject.image.clone(), subject.digest.clone())).or_default().clone()
+        let key = (subject.tenant.to_owned(), subject.image.clone(), subject.digest.clone());
+        images.entry(key).or_default().clone()
     }
 }
 
@@ -183,4 +187,58 @@ impl Image {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_model::guard::{GuardRules, Quorum};
+
+    use super::*;
+    use crate::judge::tests::{judge, rules};
+    use crate::testing::{digest, image, pair};
+
+    /// A registry that cannot be reached.
+    struct Unreachable;
+
+    impl Repositories for Unreachable {
+        fn repository(&self, _: &ImageName) -> Result<Repository, String> {
+            Err("there is no route".to_owned())
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_asked_is_unknown_and_not_remembered() {
+        let any_of = Quorum::AnyOf { authorities: vec!["a".into()], minimum: 1 };
+        let judges = [Arc::new(judge(GuardRules { signatures: Some(any_of), ..rules(&[&pair()]) }))];
+        let (image, digest) = (image(), digest(1));
+        let subject = Subject { tenant: "apps", image: &image, digest: &digest, tag: None, first_seen: None };
+        let verifier = Verifier::default();
+        for _ in 0..2 {
+            let verdict = verifier.verify(subject, &judges, &Unreachable, now(), Freshness::Recent).await;
+            assert_eq!(verdict.outcome, Outcome::Unknown);
+            assert!(verdict.reasons().iter().any(|reason| reason.contains("there is no route")));
+        }
+        let known = verifier.image(subject, now());
+        assert!(known.recall(&judges, now(), Freshness::Recent).is_empty());
+    }
+
+    #[test]
+    fn tenants_share_no_view_and_the_memory_is_bounded() {
+        let (image, verifier) = (image(), Verifier::default());
+        let seen = |tenant: &str, number: u8| {
+            let digest = digest(number);
+            let subject = Subject { tenant, image: &image, digest: &digest, tag: None, first_seen: None };
+            verifier.image(subject, now())
+        };
+        assert!(Arc::ptr_eq(&seen("apps", 1), &seen("apps", 1)));
+        assert!(!Arc::ptr_eq(&seen("apps", 1), &seen("others", 1)));
+        for tenant in 0..=MAX_IMAGES / 200 {
+            (0..200).for_each(|number| drop(seen(&tenant.to_string(), number)));
+        }
+        assert!(lock(&verifier.images).len() <= MAX_IMAGES);
+    }
 }

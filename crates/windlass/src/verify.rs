@@ -150,7 +150,7 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             found
         }
     };
-    let subject = Subject { image: &name, digest: &digest, tag: tag.as_ref(), first_seen: None };
+    let subject = Subject { tenant: "", image: &name, digest: &digest, tag: tag.as_ref(), first_seen: None };
     let now = SystemClock.now();
     let verdict = Verifier::default().verify(subject, &judges, &registries, now, Freshness::Recent).await;
     let document = Document {

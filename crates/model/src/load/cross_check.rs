@@ -225,15 +225,7 @@ impl<'s> Check<'s> {
             );
             self.blocking(&about, FIELD, message);
         }
-        if self.spec.require_guard
-            && self.spec.guards_of(&repository.image, about.namespace()).next().is_none()
-        {
-            let message = format_args!(
-                "no Guard concerns {}, and --require-guard asks for one: it is not written",
-                repository.image
-            );
-            self.blocking(&about, FIELD, message);
-        }
+        self.guarded(&about, FIELD, repository);
     }
 
     fn automation(&mut self, automation: &ImageUpdateAutomation) {

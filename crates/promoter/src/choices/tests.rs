@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use windlass_model::{Clock as _, Digest, Spec};
 
+use super::basis::reflects;
 use super::*;
 use crate::guards::Guards;
 use crate::testing::{TestClock, digest, key, policy, repository, spec, tag};

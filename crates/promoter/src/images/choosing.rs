@@ -41,7 +41,8 @@ impl Run<'_> {
         let guards = self.spec.guards_of(policy, self.repository);
         let mut chosen = Chosen::default();
         for track in choices.tracks(policy) {
-            match self.choose(&track, policy, &guards, known, seen, now).await {
+            let contest = Contest { track: &track, policy, guards: &guards, known, now };
+            match self.choose(contest, seen).await {
                 Ok(Elected { image, write, blocked }) => {
                     chosen.writes.extend(write);
                     chosen.blocked.extend(blocked);
@@ -98,21 +99,14 @@ impl Run<'_> {
     }
 
     /// One choice: the best tag that every Guard allows, and that tag's digest.
-    async fn choose(
-        &self,
-        track: &Track,
-        policy: &Arc<ImagePolicy>,
-        guards: &Guards,
-        known: &KnownTags,
-        seen: &mut Seen,
-        now: Timestamp,
-    ) -> Result<Elected, Undecided> {
+    async fn choose(&self, contest: Contest<'_>, seen: &mut Seen) -> Result<Elected, Undecided> {
+        let Contest { track, policy, guards, known, now } = contest;
         let choices = &self.shared.choices;
         let tags = Tags { known, change: &seen.change, first_seen: &self.first_seen };
         let best =
             choices.choose(track, policy, self.repository, guards, &tags).map_err(Undecided::Nothing)?;
         let mut denied = Denied::default();
-        let elected = self.elect(track, policy, guards, known, seen, best, &mut denied, now).await;
+        let elected = self.elect(contest, seen, best, &mut denied).await;
         let since = choices.denied(track, &denied.tags, now).unwrap_or(now);
         let blocked =
             denied.reason().map(|reason| Blocked { reason, prospects: denied.prospects(since, now) });
@@ -134,23 +128,19 @@ impl Run<'_> {
 
     /// From the policy's best tag down, the first that every Guard allows; without Guards, the best. `None` if all are
     /// denied. A value in Git that is higher than what is found stays where it is: the plan sees to that.
-    #[expect(clippy::too_many_arguments, reason = "what an election rests on, once each")]
     async fn elect(
         &self,
-        track: &Track,
-        policy: &Arc<ImagePolicy>,
-        guards: &Guards,
-        known: &KnownTags,
+        contest: Contest<'_>,
         seen: &mut Seen,
         best: Tag,
         denied: &mut Denied,
-        now: Timestamp,
     ) -> Result<Option<(ImageRef, Option<Arc<Verdict>>)>, Undecided> {
+        let Contest { track, policy, guards, known, now } = contest;
         let choices = &self.shared.choices;
         let previous = choices.latest(track);
         let mut tag = best;
         loop {
-            let digest = self.resolve(policy, guards, &tag, previous.as_ref(), seen).await?;
+            let digest = self.resolve(contest, &tag, previous.as_ref(), seen).await?;
             let name = self.repository.spec_image.clone();
             let Some(judged) = digest.clone().filter(|_| !guards.is_empty()) else {
                 return Ok(Some((ImageRef { name, tag, digest }, None)));
@@ -188,7 +178,8 @@ impl Run<'_> {
         now: Timestamp,
     ) -> Result<Verdict, Undecided> {
         let first_seen = if guards.ask_for_age() { self.first_sight(digest, now).await? } else { None };
-        let subject = Subject { image: &self.repository.image, digest, tag: Some(tag), first_seen };
+        let (tenant, image) = (&self.repository.meta.key.namespace, &self.repository.image);
+        let subject = Subject { tenant, image, digest, tag: Some(tag), first_seen };
         let access = EvidenceAccess { pool: &self.shared.pool, spec: self.spec, repository: self.repository };
         let announced =
             |received: &Received| matches!(received.hint, Hint::ReferrerPushed { .. } | Hint::Rescan { .. });
@@ -210,12 +201,12 @@ impl Run<'_> {
     /// The digest that is judged and written.
     async fn resolve(
         &self,
-        policy: &ImagePolicy,
-        guards: &Guards,
+        contest: Contest<'_>,
         tag: &Tag,
         previous: Option<&ImageRef>,
         seen: &mut Seen,
     ) -> Result<Option<Digest>, Undecided> {
+        let Contest { policy, guards, .. } = contest;
         let digest = self.digest(policy, guards, tag, previous, seen).await.map_err(|error| {
             let (severity, pause) = (registry_severity(&error), registry_pause(&error));
             Undecided::Unknown(Unknown { reason: error.to_string(), severity, pause })
@@ -258,6 +249,16 @@ impl Run<'_> {
         }
         Ok(digest)
     }
+}
+
+/// What one election is about.
+#[derive(Clone, Copy)]
+struct Contest<'c> {
+    track: &'c Track,
+    policy: &'c Arc<ImagePolicy>,
+    guards: &'c Guards,
+    known: &'c KnownTags,
+    now: Timestamp,
 }
 
 /// What came of one policy.

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use rcgen::KeyPair;
 use windlass_model::ObjectKey;
-use windlass_model::guard::{self, Formats, Scope, Trust};
+use windlass_model::guard::{self, AttestationRule, Formats, Scope, Trust};
 use windlass_model::resource::{Meta, Origin};
 
+use super::assessment::{MAX_REASON, MAX_REASONS};
 use super::*;
 use crate::evidence::Evidence;
 use crate::testing::{SIGN, attestation, bundle, digest, holds, image, legacy, pair, payload};
+use crate::verdict::{Outcome, Verdict};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -58,7 +60,7 @@ fn broken_or(rules: Result<GuardRules, String>) -> Judge {
 
 fn verdict_of(judge: &Judge, found: &BTreeMap<ImageName, Found>) -> GuardVerdict {
     let (image, digest, tag) = (image(), digest(1), Tag::parse("1.0.0").unwrap());
-    let subject = Subject { image: &image, digest: &digest, tag: Some(&tag), first_seen: None };
+    let subject = Subject { tenant: "", image: &image, digest: &digest, tag: Some(&tag), first_seen: None };
     judge.judge(subject, judge.assess(&image, &digest, found, now()), now())
 }
 
@@ -229,7 +231,7 @@ fn age_counts_from_the_first_sight_and_tells_when_it_is_enough() {
     let (image, digest) = (image(), digest(1));
     let at = |seconds: i64| {
         let first_seen = Some(Timestamp::from_second(NOW - seconds).unwrap());
-        let subject = Subject { image: &image, digest: &digest, tag: None, first_seen };
+        let subject = Subject { tenant: "", image: &image, digest: &digest, tag: None, first_seen };
         judge.judge(subject, Assessment::default(), now())
     };
     assert_eq!(at(3600).outcome, Outcome::Allowed);
@@ -238,8 +240,31 @@ fn age_counts_from_the_first_sight_and_tells_when_it_is_enough() {
         (young.outcome, young.again),
         (Outcome::Denied, Some(Timestamp::from_second(NOW + 1).unwrap()))
     );
-    let subject = Subject { image: &image, digest: &digest, tag: None, first_seen: None };
+    let subject = Subject { tenant: "", image: &image, digest: &digest, tag: None, first_seen: None };
     assert_eq!(judge.judge(subject, Assessment::default(), now()).outcome, Outcome::Unknown);
+}
+
+#[test]
+fn time_changes_nothing_while_something_else_denies() {
+    let ours = pair();
+    let min_age = Some(Duration::from_hours(1));
+    let (image, digest) = (image(), digest(1));
+    let young = |rules: GuardRules| {
+        let judge = judge(GuardRules { min_age, ..rules });
+        let assessment = judge.assess(&image, &digest, &holds(Vec::new()), now());
+        let subject =
+            Subject { tenant: "", image: &image, digest: &digest, tag: None, first_seen: Some(now()) };
+        judge.judge(subject, assessment, now())
+    };
+    let alone = young(GuardRules::default());
+    let unsigned = young(GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&ours]) });
+    assert!(alone.again.is_some());
+    assert_eq!((unsigned.outcome, unsigned.again), (Outcome::Denied, None));
+    let again = |guards: &[&GuardVerdict]| {
+        Verdict::of(digest.clone(), guards.iter().map(|guard| (*guard).clone()).collect()).again()
+    };
+    assert_eq!(again(&[&alone]), alone.again);
+    assert_eq!(again(&[&alone, &unsigned]), None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{About, Check};
 use crate::guard::{Guard, NotationTrust, Trust};
+use crate::resource::ImageRepository;
 
 /// How the keys of public keys end, as cosign names them and Flux finds them.
 const PUBLIC_KEY: &str = ".pub";
@@ -9,6 +10,17 @@ const PUBLIC_KEY: &str = ".pub";
 const TRUSTED_ROOT: &str = "trusted_root.json";
 
 impl Check<'_> {
+    /// Where a Guard is required, an image without one is not written.
+    pub(super) fn guarded(&mut self, about: &About<'_>, field: &str, repository: &ImageRepository) {
+        let image = &repository.image;
+        if self.spec.require_guard && self.spec.guards_of(image, about.namespace()).next().is_none() {
+            let message = format_args!(
+                "no Guard concerns {image}, and --require-guard asks for one: it is not written"
+            );
+            self.blocking(about, field, message);
+        }
+    }
+
     /// Whatever a Guard lacks fails closed where it is used; the reasons are told here.
     pub(super) fn guard(&mut self, guard: &Guard) {
         let about = About::new(guard);
