@@ -124,8 +124,8 @@ impl Notation {
         &self.sha256
     }
 
-    /// Verifies one envelope over one artifact, by the policy for its repository (`registry/repository`, Docker Hub's
-    /// as `docker.io/library/nginx`).
+    /// Verifies one envelope over one artifact, by the policy for its repository (`registry/repository`, as
+    /// [`ImageName`](windlass_model::ImageName) prints it).
     ///
     /// # Errors
     /// The envelope is no proof that somebody whom the policy trusts signed the artifact.

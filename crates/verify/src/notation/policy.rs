@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use windlass_model::image::ImageName;
+use windlass_model::image::{ImageName, canonical_registry};
 
 use super::NotationError;
 use super::subject::Identities;
@@ -153,7 +153,7 @@ impl Document {
         Ok(())
     }
 
-    /// The one policy for a repository (`registry/repository`): an exact scope before the global one.
+    /// The one policy for a repository, as [`ImageName`] prints it: an exact scope before the global one.
     pub(super) fn policy_for(&self, repository: &str) -> Option<&Policy> {
         let exact = |policy: &&Policy| match &policy.scopes {
             Scopes::Global => false,
@@ -212,16 +212,20 @@ impl Scopes {
         if texts.is_empty() {
             return Err("`registryScopes` is empty".to_owned());
         }
-        for text in &texts {
-            // Fully qualified: what it names is what it says.
-            let name = ImageName::parse(text).ok().filter(|name| name.to_string() == *text);
-            if name.is_none() {
-                return Err(format!(
+        let named = |text: &String| {
+            // Fully qualified: nothing of the name is supplied here. Docker Hub's names are one.
+            let (registry, repository) = text.split_once('/').unwrap_or_default();
+            let name = ImageName::parse(text).ok();
+            let whole = |name: &ImageName| {
+                name.registry() == canonical_registry(registry) && name.repository() == repository
+            };
+            name.filter(whole).map(|name| name.to_string()).ok_or_else(|| {
+                format!(
                     "the scope `{text}` is not a repository with its registry, as in `docker.io/library/nginx`"
-                ));
-            }
-        }
-        Ok(Self::Repositories(texts))
+                )
+            })
+        };
+        texts.iter().map(named).collect::<Result<_, _>>().map(Self::Repositories)
     }
 }
 
@@ -392,5 +396,27 @@ mod tests {
         let mut policy = level(afterwards);
         policy["trustStores"] = json!(["ca:a", "tsa:b"]);
         assert_eq!(read(&[policy]).unwrap().stores().into_iter().collect::<Vec<_>>(), ["ca:a"]);
+    }
+
+    fn scoped(scopes: &[&str]) -> Result<Document, NotationError> {
+        let named = |(number, scope): (usize, &&str)| {
+            let mut policy = policy(&json!([scope]), &json!({"level": "strict"}));
+            policy["name"] = format!("p{number}").into();
+            policy
+        };
+        read(&scopes.iter().enumerate().map(named).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn docker_hubs_names_are_one_scope_and_no_name_is_completed() {
+        let hub = ImageName::parse("nginx").unwrap().to_string();
+        for scope in ["docker.io/library/nginx", "index.docker.io/library/nginx"] {
+            assert_eq!(scoped(&[scope]).unwrap().policy_for(&hub).unwrap().name, "p0", "{scope}");
+        }
+        assert!(scoped(&["docker.io/library/nginx", "docker.io/library/redis"]).is_ok());
+        assert!(scoped(&["docker.io/library/nginx", "index.docker.io/library/nginx"]).is_err(), "taken");
+        for scope in ["nginx", "library/nginx", "docker.io/nginx", "ghcr.io", "ghcr.io/a:1", "ghcr.io/*"] {
+            assert!(scoped(&[scope]).is_err(), "{scope}");
+        }
     }
 }
