@@ -178,7 +178,7 @@ impl Policy {
         if name.is_empty() {
             return Err(wrong("its name is empty"));
         }
-        let scopes = Scopes::read(registry_scopes).map_err(|why| wrong(&why))?;
+        let scopes = Scopes::read(&registry_scopes).map_err(|why| wrong(&why))?;
         if signature_verification.level == Level::Skip {
             if matches!(scopes, Scopes::Global) {
                 return Err(wrong("`skip` cannot be for every repository"));
@@ -205,7 +205,7 @@ impl Policy {
 }
 
 impl Scopes {
-    fn read(texts: Vec<String>) -> Result<Self, String> {
+    fn read(texts: &[String]) -> Result<Self, String> {
         if texts == ["*"] {
             return Ok(Self::Global);
         }
