@@ -7,7 +7,7 @@ use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::GitServer;
 use windlass_testkit::observed::AUTOMATION;
 use windlass_testkit::slack::Message;
-use windlass_testkit::traffic::Point;
+use windlass_testkit::traffic::{Exchange, Point};
 use windlass_testkit::world::{self, MANIFEST_PATH, PATIENCE, World, WorldOptions};
 
 const REF: &str = "refs/heads/main";
@@ -53,6 +53,46 @@ async fn a_competing_push_between_fetch_and_push_loses_nothing() -> Result<()> {
         let metrics = world.running()?.metrics().await?;
         let moved = metrics.count("windlass_pushes_total", &[("outcome", "moved")]);
         assert!((moved - 5.0).abs() < 0.5, "{moved} races were lost");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_branch_that_others_leave_alone_is_looked_at_after_the_push_alone() -> Result<()> {
+    world::run(WorldOptions::default(), async |world| {
+        // The looks before the first push for a tag, and how many pushes it took.
+        let land = async |tag: &str| {
+            let traffic = world.git.traffic();
+            let mark = traffic.mark();
+            world.push(tag).await?;
+            world.wait_for(tag).await?;
+            world.idle().await?;
+            let mut exchanges = traffic.exchanges().split_off(mark);
+            exchanges.sort_by_key(|exchange| exchange.started);
+            let is_push = |exchange: &Exchange| GitServer::pushes().matches(&exchange.head);
+            let before = exchanges.iter().take_while(|exchange| !is_push(exchange)).count();
+            anyhow::Ok((before, exchanges.iter().filter(|exchange| is_push(exchange)).count()))
+        };
+        land("1.0.1").await?;
+        assert_eq!(land("1.0.2").await?, (0, 1));
+        assert_eq!(land("1.0.3").await?, (0, 1));
+
+        // Somebody else pushes: the first try finds out, and the next push looks first.
+        world.repository.commit(BRANCH, "Foreign\n", [("foreign.yaml", "foreign: true\n")]).await?;
+        assert_eq!(land("1.0.4").await?, (0, 2));
+        let (looks, pushes) = land("1.0.5").await?;
+        assert!(looks > 0 && pushes == 1, "{looks} looks, {pushes} pushes");
+        assert_eq!(land("1.0.6").await?, (0, 1));
+        world.expect_commits(6).await?;
+        assert_eq!(world.repository.show(BRANCH, "foreign.yaml").await?, b"foreign: true\n");
+
+        // What stands in Git is right already: nothing was pushed, so the branch was looked at.
+        let mark = world.git.traffic().mark();
+        world.running()?.reconcile(AUTOMATION).await?;
+        world.idle().await?;
+        let looked = world.git.traffic().exchanges().split_off(mark);
+        assert!(!looked.is_empty(), "nobody looked");
         Ok(())
     })
     .await

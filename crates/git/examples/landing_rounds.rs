@@ -2,8 +2,9 @@
 //! has `identity` and `known_hosts`.
 //!
 //! Prints `ready` once the mirror is there. Then each line of standard input names a folder, whose files are the new
-//! contents of the files of the same paths in the repository. Each is landed as one commit on `main`, from asking where
-//! the branch is until the commit was seen there; its time is printed in microseconds.
+//! contents of the files of the same paths in the repository. Each is landed as one commit on `main`, on top of where the
+//! branch was last seen, as a lane of the promoter does on a branch that others leave alone, until the commit was seen
+//! there; its time is printed in microseconds.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use windlass_git::{
-    Auth, CommitText, Identity, Implementation, Limits, Mirror, PushOutcome, PushRequest, Remote,
+    Auth, CommitId, CommitText, Identity, Implementation, Limits, Mirror, PushOutcome, PushRequest, Remote,
     RemoteConfig,
 };
 
@@ -43,26 +44,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         implementation: Implementation::BuiltIn,
     };
     let mut mirror = Mirror::open(Path::new(folder), Remote::new(config)?, Limits::default()).await?;
-    fetch(&mut mirror).await?;
+    let mut tip = fetch(&mut mirror).await?;
     say("ready")?;
     for line in std::io::stdin().lock().lines() {
         let changes = read(Path::new(&line?))?;
         let started = Instant::now();
-        land(&mut mirror, changes).await?;
+        tip = land(&mut mirror, tip, changes).await?;
         say(&started.elapsed().as_micros().to_string())?;
     }
     Ok(())
 }
 
-async fn fetch(mirror: &mut Mirror) -> Result<windlass_git::CommitId, Box<dyn Error>> {
+async fn fetch(mirror: &mut Mirror) -> Result<CommitId, Box<dyn Error>> {
     let tip = mirror.ls_refs(&[BRANCH]).await?[BRANCH].ok_or("the branch does not exist")?;
     mirror.fetch(BRANCH, tip).await?;
     Ok(tip)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement runs on the wall clock")]
-async fn land(mirror: &mut Mirror, changes: Files) -> Result<(), Box<dyn Error>> {
-    let tip = fetch(mirror).await?;
+async fn land(mirror: &mut Mirror, tip: CommitId, changes: Files) -> Result<CommitId, Box<dyn Error>> {
     let author = Identity { name: "Windlass".to_owned(), email: "windlass@example.org".to_owned() };
     let message = "Update\n".to_owned();
     let text =
@@ -70,7 +70,7 @@ async fn land(mirror: &mut Mirror, changes: Files) -> Result<(), Box<dyn Error>>
     let prepared = mirror.commit(tip, changes, &text).await?.ok_or("the edit changes nothing")?;
     let request = PushRequest::new(BRANCH, Some(tip), &prepared);
     match mirror.push(request).await? {
-        PushOutcome::Landed { .. } => Ok(()),
+        PushOutcome::Landed { .. } => Ok(prepared.id()),
         other => Err(format!("not landed: {other:?}").into()),
     }
 }

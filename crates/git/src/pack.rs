@@ -19,6 +19,10 @@ const MAX_COPY: usize = 0xffff;
 /// Longest insertion of one instruction (gitformat-pack: seven bits).
 const MAX_INSERT: usize = 0x7f;
 
+/// Content of fewer bytes is sent whole. To complete a thin pack, a server reads each base and writes it once more, which
+/// costs it several times what a small object costs that is whole.
+const MIN_DELTIFIED: usize = 4096;
+
 /// Encodes the objects. With `bases`, an object may be a delta against a stored object that is not in the pack.
 pub(crate) fn encode(
     hash: Hash,
@@ -66,7 +70,7 @@ fn thin_delta(
     object: &NewObject,
     reader: &mut Reader<'_>,
 ) -> Option<(ObjectId, Vec<u8>)> {
-    let mut base = object.replaces?;
+    let mut base = object.replaces.filter(|_| object.content.len() >= MIN_DELTIFIED)?;
     // An object that replaces itself through others (A, B, A) would go in circles.
     for _ in 0..=objects.len() {
         match objects.get(&base) {

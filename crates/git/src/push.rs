@@ -4,7 +4,7 @@
 use gix::ObjectId;
 
 use crate::capabilities::ReceiveServer;
-use crate::pktline::{self, Packet};
+use crate::pktline::{self, Decoder, Packet};
 use crate::remote::Remote;
 use crate::report::Report;
 use crate::sideband::Words;
@@ -39,8 +39,33 @@ pub(crate) struct Push<'a> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) report: Report,
-    /// Its words for people, hooks' output included.
-    pub(crate) words: Vec<String>,
+    pub(crate) rest: Rest,
+}
+
+/// What follows the report. A server runs its hooks that come after a push, and its maintenance, before it ends its
+/// answer; the refs have moved already.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// Nothing: these are the server's words.
+    Read(Vec<String>),
+    /// To be read, after these words.
+    Open(Box<Body>, Words),
+}
+
+impl Rest {
+    /// Reads the answer to its end, and gives the server's words for people, hooks' output included.
+    pub(crate) async fn words(self) -> Vec<String> {
+        let (mut body, mut words) = match self {
+            Self::Read(words) => return words,
+            Self::Open(body, words) => (body, words),
+        };
+        // The report is whole. A connection that breaks now is not used again, and that is all.
+        while let Ok(Some(_)) = body.data(&mut words).await {}
+        drop(body.end().await);
+        let mut words = words.into_lines();
+        words.extend(body.asides());
+        words
+    }
 }
 
 /// Sends the push and reads the report.
@@ -58,11 +83,7 @@ pub(crate) async fn send(
         read_plain(&mut body).await?
     };
     let report = Report::parse(&report).ok_or(RemoteError::NoReport)?;
-    // The report is whole. A connection that breaks now is not used again, and that is all.
-    drop(body.end().await);
-    let mut words = words.into_lines();
-    words.extend(body.asides());
-    Ok(Answer { report, words })
+    Ok(Answer { report, rest: Rest::Open(Box::new(body), words) })
 }
 
 fn encode(server: &ReceiveServer, push: Push<'_>) -> Vec<u8> {
@@ -90,11 +111,17 @@ fn encode(server: &ReceiveServer, push: Push<'_>) -> Vec<u8> {
     request
 }
 
-/// With side-band, channel 1 carries the report as packets inside packets.
+/// With side-band, channel 1 carries the report as packets inside packets, to a flush packet of its own.
 async fn read_demultiplexed(body: &mut Body, words: &mut Words) -> Result<Vec<u8>, RemoteError> {
-    let mut report = Vec::new();
+    let (mut report, mut inner) = (Vec::new(), Decoder::default());
     while let Some(piece) = body.data(words).await? {
         report.extend_from_slice(&piece);
+        inner.feed(&piece);
+        while let Ok(Some(packet)) = inner.next() {
+            if packet == Packet::Flush {
+                return Ok(report);
+            }
+        }
     }
     Ok(report)
 }

@@ -23,11 +23,24 @@ pub(crate) struct Head {
     pub(crate) replaces: Option<CommitId>,
     /// The branch is behind what is checked out, and stays so: it has commits of others.
     pub(crate) shared: bool,
+    pub(crate) sight: Sight,
+}
+
+/// How it is known where the branch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It was there when it was last seen. A push from here has that as its condition; whoever has nothing to push looks.
+    Remembered,
+    /// It was looked at, and nobody had moved it since it was last seen.
+    Still,
+    /// It was looked at, and somebody else had moved it.
+    Moved,
 }
 
 impl Lane {
-    /// Where the branch is now, with everything fetched, and the commit that is checked out where the branch is to be
-    /// rebuilt on it; or why there is nothing to build on.
+    /// Where the branch is, with everything fetched, and the commit that is checked out where the branch is to be
+    /// rebuilt on it; or why there is nothing to build on. On a branch that others leave alone this asks for nothing:
+    /// the push finds out.
     pub(crate) async fn observe(
         &mut self,
         job: Job<'_>,
@@ -35,21 +48,26 @@ impl Lane {
     ) -> Result<Result<(Head, Option<CommitId>), String>, GitError> {
         let own = Checkout::Branch(self.key.branch.clone());
         let checkout = job.targets.first().map_or(&own, |target| &target.checkout);
+        let start = |base, expected, sight| Head { base, expected, replaces: None, shared: false, sight };
+        let settled = std::mem::take(&mut self.quiet) && !self.unsettled;
+        if let Some(tip) = self.tip.filter(|_| settled && *checkout == own) {
+            return Ok(Ok((start(tip, Some(tip), Sight::Remembered), None)));
+        }
         let branch = format!("{HEADS}{}", self.key.branch);
         let other = wanted(checkout);
         let names: Vec<&str> = [Some(branch.as_str()), other.as_deref()].into_iter().flatten().collect();
         let refs = mirror.refs(&names).await?;
-        let start = |base, expected| Head { base, expected, replaces: None, shared: false };
         let Some(tip) = refs.get(&branch).copied() else {
             let base = match resolve(checkout, &refs) {
                 Ok(base) => base,
                 Err(reason) => return Ok(Err(reason)),
             };
             fetch(mirror, checkout, base).await?;
-            return Ok(Ok((start(base, None), None)));
+            return Ok(Ok((start(base, None, Sight::Still), None)));
         };
         mirror.fetch(&self.key.branch, tip).await?;
-        let mut head = start(tip, Some(tip));
+        let moved = self.tip.is_some_and(|last| last != tip);
+        let mut head = start(tip, Some(tip), if moved { Sight::Moved } else { Sight::Still });
         let mut onto = None;
         // A commit that is named by its id does not move, so the branch cannot fall behind it.
         let moving = resolve(checkout, &refs).ok().filter(|_| !matches!(checkout, Checkout::Commit(_)));

@@ -7,7 +7,7 @@ use windlass_git::{CommitId, GitError, Mirror, Prepared, PushOutcome, PushReques
 use windlass_model::ObjectKey;
 
 use crate::board::Severity;
-use crate::checkouts::Head;
+use crate::checkouts::{Head, Sight};
 use crate::landing::Landing;
 use crate::lane::{Answers, Job, Lane, Round, git_failure};
 use crate::lanes::{LaneFailure, LaneKey, Target};
@@ -54,7 +54,8 @@ impl Lane {
             }
             Ok(PushOutcome::Moved { .. }) => {
                 self.withdraw(landing).await;
-                Ok(Err(Round::Raced))
+                self.shared.metrics.push(PushResult::Moved);
+                Ok(Err(if head.sight == Sight::Remembered { Round::Unseen } else { Round::Raced }))
             }
             Ok(PushOutcome::Rejected { refusals, messages }) => {
                 self.withdraw(landing).await;

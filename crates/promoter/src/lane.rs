@@ -41,6 +41,8 @@ pub(crate) struct Lane {
     pub(crate) unsettled: bool,
     /// Where the branch was last seen.
     pub(crate) tip: Option<CommitId>,
+    /// Nobody else moved the branch before it was last seen: the next round may start from `tip` without a look.
+    pub(crate) quiet: bool,
     /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
     pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
     /// Automations whose last commit is on the branch, but perhaps not on the further ref of their refspec.
@@ -83,8 +85,11 @@ pub(crate) type Answers = BTreeMap<ObjectKey, Result<(), LaneFailure>>;
 pub(crate) enum Round {
     /// Every automation has an answer.
     Settled(Answers),
-    /// Somebody else moved the branch.
+    /// Somebody else moved the branch while the round ran.
     Raced,
+    /// The branch has to be looked at: it was moved since it was last seen, or there is nothing to push, so that nothing
+    /// has shown where it is.
+    Unseen,
     /// The server refused the push, or nobody knows what became of it.
     Refused(LaneFailure),
 }
@@ -100,6 +105,7 @@ impl Lane {
             index,
             unsettled: true,
             tip: None,
+            quiet: false,
             agreements: BTreeMap::new(),
             behind: BTreeSet::new(),
             apart: None,
@@ -218,8 +224,8 @@ impl Lane {
             match self.round(job).await {
                 Ok(Round::Settled(answers)) => return Ok(answers),
                 Ok(Round::Refused(failure)) => return Err(failure),
+                Ok(Round::Unseen) => {}
                 Ok(Round::Raced) => {
-                    self.shared.metrics.push(PushResult::Moved);
                     tracing::info!(source = %self.key.source, branch = %self.key.branch, race, "the branch moved; starting again");
                     tokio::time::sleep(self.race_pause(race)).await;
                 }
@@ -285,6 +291,7 @@ impl Lane {
             drop(connection);
         }
         self.apart = None;
+        self.quiet = false;
         let config = access::git(spec, &target.source, &self.shared.clock).map_err(Connect::Config)?;
         let remote =
             Remote::pooled(config, &self.shared.git_clients).map_err(|error| Connect::Git(error.into()))?;

@@ -9,7 +9,7 @@ use windlass_store::Record;
 
 use crate::adopted::Adopted;
 use crate::agreements::{Agreements, Hold, NewAgreement};
-use crate::checkouts::Head;
+use crate::checkouts::{Head, Sight};
 use crate::commit_text;
 use crate::draft::{Desk, Draft, DraftError};
 use crate::images;
@@ -85,6 +85,8 @@ impl Lane {
             let recorded = self.landed(job, &landing, &made, &pushed.messages).await;
             let automations = made.into_iter().map(|made| made.automation).collect();
             answers.extend(self.everywhere(automations, &recorded.and_then(|()| pushed.complete(&self.key))));
+        } else if head.sight == Sight::Remembered {
+            return Ok(Round::Unseen);
         } else {
             answers.extend(self.bring_along(job, mirror, head).await?);
             idle.retain(|(automation, _)| !answers.contains_key(automation));
@@ -93,6 +95,7 @@ impl Lane {
             let settled = self.up_to_date(job.spec, &automation, draft).await;
             answers.insert(automation, settled);
         }
+        self.quiet = head.sight != Sight::Moved;
         Ok(Round::Settled(answers))
     }
 

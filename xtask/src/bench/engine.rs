@@ -257,7 +257,7 @@ impl Rounds {
             ours.len()
         ));
         for (name, samples) in [
-            ("ours, observed, committed, pushed and seen", Some(&ours)),
+            ("ours: committed where the branch was last seen, pushed and seen", Some(&ours)),
             ("bare git push of an equal commit, the whole process", Some(&bare)),
             ("git clone --depth 1, edit, commit, push", Some(&clones)),
             ("libgit2 on a warm clone: fetch, commit, push", libgit2.as_ref()),

@@ -13,7 +13,8 @@ use crate::fetch::Boundary;
 use crate::id::CommitId;
 use crate::lsrefs::HEADS;
 use crate::pack;
-use crate::push::{Answer, Command, Push};
+use crate::push::{Answer, Command, Push, Rest};
+use crate::report::Report;
 use crate::store::PackStore;
 use crate::transport::RemoteError;
 
@@ -89,6 +90,19 @@ pub enum PushOutcome {
     },
 }
 
+impl PushOutcome {
+    /// With these words of the server before those that it has, where it tells any.
+    fn with(mut self, mut words: Vec<String>) -> Self {
+        if let Self::Landed { messages } | Self::Partly { messages, .. } | Self::Rejected { messages, .. } =
+            &mut self
+        {
+            words.append(messages);
+            *messages = words;
+        }
+        self
+    }
+}
+
 impl Mirror {
     /// Pushes by one request (by a second one for the further refs, where the server is not atomic), then looks at the
     /// branch. An error means that nothing was pushed.
@@ -99,13 +113,18 @@ impl Mirror {
         let together = commands.len() == 1 || server.atomic;
         let first = if together { &commands[..] } else { &commands[..1] };
         let pack = self.encode(request.tip, server.no_thin).await?;
-        let sent = self.send(Push { commands: first, together, options, pack: &pack }).await;
+        let (report, rest) = match self.send(Push { commands: first, together, options, pack: &pack }).await {
+            Ok(Answer { report, rest }) => (Ok(report), rest),
+            Err(error) => (Err(error), Rest::Read(Vec::new())),
+        };
         let branch = &commands[0].name;
-        let accepted = matches!(&sent, Ok(answer) if answer.report.verdict(branch).is_ok());
-        // An accepted commit almost certainly landed, so it is written to the mirror while we look.
+        let accepted = matches!(&report, Ok(report) if report.verdict(branch).is_ok());
+        // An accepted commit almost certainly landed, so it is written to the mirror while we look, and while the server
+        // runs what it runs after a push.
         let writing = async { if accepted { Some(self.write(Arc::clone(&pack)).await) } else { None } };
-        let (outcome, written) = tokio::join!(self.judge(request, first, sent), writing);
-        let mut outcome = outcome?;
+        let (outcome, written, words) =
+            tokio::join!(self.judge(request, first, report), writing, rest.words());
+        let mut outcome = outcome?.with(words);
         if let PushOutcome::Landed { .. } | PushOutcome::Partly { .. } = &outcome {
             let written = match written {
                 Some(written) => written,
@@ -117,7 +136,7 @@ impl Mirror {
             outcome = if together {
                 PushOutcome::Landed { messages }
             } else {
-                self.follow(&commands[1..], options, messages).await
+                self.follow(&commands[1..], options).await.with(messages)
             };
         }
         Ok(outcome)
@@ -137,7 +156,7 @@ impl Mirror {
             return Ok(PushOutcome::Landed { messages: Vec::new() });
         }
         self.receiver(&commands, options).await?;
-        Ok(self.follow(&commands, options, Vec::new()).await)
+        Ok(self.follow(&commands, options).await)
     }
 
     /// The updates, the branch's first. Nothing but a rewritten branch may lose commits.
@@ -194,12 +213,7 @@ impl Mirror {
     }
 
     /// Pushes the further refs after the branch, for a server that cannot move them together.
-    async fn follow(
-        &self,
-        commands: &[Command],
-        options: &[String],
-        mut messages: Vec<String>,
-    ) -> PushOutcome {
+    async fn follow(&self, commands: &[Command], options: &[String]) -> PushOutcome {
         let names: Vec<&str> = commands.iter().map(|command| command.name.as_str()).collect();
         tracing::info!(refs = ?names, "the Git server is not atomic: these refs are pushed after the branch");
         let hash = commands[0].new.kind();
@@ -211,17 +225,14 @@ impl Mirror {
             }
             Err(error) => Err(error.into()),
         };
-        let refusals = match &sent {
-            Ok(answer) => refusals(answer, commands),
+        let (refusals, messages) = match sent {
+            Ok(Answer { report, rest }) => (refusals(&report, commands), rest.words().await),
             Err(error) => {
                 let reason = format!("it is not known whether it moved: {error}");
-                names
-                    .iter()
-                    .map(|name| Refusal { name: (*name).to_owned(), reason: reason.clone() })
-                    .collect()
+                let refusal = |name: &&str| Refusal { name: (*name).to_owned(), reason: reason.clone() };
+                (names.iter().map(refusal).collect(), Vec::new())
             }
         };
-        messages.extend(sent.into_iter().flat_map(|answer| answer.words));
         if refusals.is_empty() {
             PushOutcome::Landed { messages }
         } else {
@@ -229,16 +240,16 @@ impl Mirror {
         }
     }
 
-    /// Looks at the branch and concludes what became of the push.
+    /// Looks at the branch and concludes what became of the push. The server's words are not part of it yet.
     async fn judge(
         &self,
         request: PushRequest<'_>,
         commands: &[Command],
-        sent: Result<Answer, RemoteError>,
+        report: Result<Report, RemoteError>,
     ) -> Result<PushOutcome, GitError> {
-        let answer = match sent {
+        let report = match report {
             Err(error) if error.is_refusal() => return Err(error.into()),
-            sent => sent,
+            report => report,
         };
         let mut branches = further_branches(request.branch, request.also)?;
         branches.push(request.branch);
@@ -246,25 +257,24 @@ impl Mirror {
             Ok(tips) => tips,
             Err(error) => {
                 // The look knows better why the `git` program failed.
-                let first = answer.err().filter(|first| !matches!(first, RemoteError::Program(_)));
+                let first = report.err().filter(|first| !matches!(first, RemoteError::Program(_)));
                 return Ok(PushOutcome::Unknown { error: first.unwrap_or(error).into() });
             }
         };
         let ours = request.tip.id();
         let actual = tips.get(request.branch).copied().flatten().map(CommitId);
         if actual == Some(ours) {
-            return Ok(landed(answer, commands));
+            return Ok(landed(report.as_ref().ok(), commands));
         }
-        let accepted = answer.as_ref().ok().map(|answer| answer.report.verdict(&commands[0].name).is_ok());
+        let accepted = report.as_ref().ok().map(|report| report.verdict(&commands[0].name).is_ok());
         if actual == request.expected_old {
-            return Ok(match answer {
+            return Ok(match report {
                 // A further ref moved away under an atomic push, which then moved nothing.
                 Ok(_) if accepted == Some(false) && any_moved(&commands[1..], &tips) => {
                     PushOutcome::Moved { actual }
                 }
-                Ok(answer) if accepted == Some(false) => {
-                    let refusals = refusals(&answer, commands);
-                    PushOutcome::Rejected { refusals, messages: answer.words }
+                Ok(report) if accepted == Some(false) => {
+                    PushOutcome::Rejected { refusals: refusals(&report, commands), messages: Vec::new() }
                 }
                 Ok(_) => PushOutcome::Unknown { error: RemoteError::NotShown.into() },
                 Err(_) if self.minds_options(commands, request.options).await => {
@@ -278,7 +288,7 @@ impl Mirror {
         match actual {
             Some(tip) if accepted != Some(false) || self.remote.program().is_some() => {
                 Ok(match self.contains(tip, ours).await {
-                    Ok(true) => landed(answer, commands),
+                    Ok(true) => landed(report.as_ref().ok(), commands),
                     Ok(false) => PushOutcome::Moved { actual },
                     Err(error) => PushOutcome::Unknown { error },
                 })
@@ -333,21 +343,18 @@ fn further_branches<'a>(pushed: &str, also: &'a [String]) -> Result<Vec<&'a str>
 /// The branch has the commit: whether every further ref was accepted as well. Without a report of the request that moved
 /// the branch (a second one finds it moved, and refuses) nothing speaks against them: they were sent together only to a
 /// server that moves all or none.
-fn landed(answer: Result<Answer, RemoteError>, commands: &[Command]) -> PushOutcome {
-    let Ok(answer) = answer else { return PushOutcome::Landed { messages: Vec::new() } };
-    let moved = answer.report.verdict(&commands[0].name).is_ok();
-    let refusals = if moved { refusals(&answer, &commands[1..]) } else { Vec::new() };
-    let messages = answer.words;
-    if refusals.is_empty() {
-        PushOutcome::Landed { messages }
-    } else {
-        PushOutcome::Partly { refusals, messages }
+fn landed(report: Option<&Report>, commands: &[Command]) -> PushOutcome {
+    let messages = Vec::new();
+    let moved = report.filter(|report| report.verdict(&commands[0].name).is_ok());
+    match moved.map(|report| refusals(report, &commands[1..])).filter(|refusals| !refusals.is_empty()) {
+        Some(refusals) => PushOutcome::Partly { refusals, messages },
+        None => PushOutcome::Landed { messages },
     }
 }
 
-fn refusals(answer: &Answer, commands: &[Command]) -> Vec<Refusal> {
+fn refusals(report: &Report, commands: &[Command]) -> Vec<Refusal> {
     let refused = |command: &Command| {
-        let reason = answer.report.verdict(&command.name).err()?;
+        let reason = report.verdict(&command.name).err()?;
         Some(Refusal { name: command.name.clone(), reason })
     };
     commands.iter().filter_map(refused).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::run::Finished;
 use super::{Program, Session, porcelain};
 use crate::generation::{Folder, Generation};
-use crate::push::{Answer, Command, Push};
+use crate::push::{Answer, Command, Push, Rest};
 use crate::remote::Remote;
 use crate::store::{PackStore, StoreError};
 use crate::transport::RemoteError;
@@ -24,7 +24,7 @@ impl Program {
         let session = self.prepared(places, push).await?;
         let finished = session.push(push, &[]).await?;
         match porcelain::report(&finished.output, push.commands) {
-            Some(report) => Ok(Answer { report, words: finished.servers_words() }),
+            Some(report) => Ok(Answer { report, rest: Rest::Read(finished.servers_words()) }),
             // Nothing is known then, whatever the server says when it is asked again.
             None => Err(finished.into_error()),
         }
