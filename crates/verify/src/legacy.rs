@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::strict;
+
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 const CHAIN: &str = "dev.sigstore.cosign/chain";
@@ -68,7 +70,7 @@ pub(crate) fn to_bundle(
             ("messageSignature", json!({"messageDigest": digest, "signature": signature}))
         }
         Layer::Attestation => {
-            let envelope: Value = serde_json::from_slice(content).map_err(|e| unreadable(&e))?;
+            let envelope: Value = strict::from_slice(content).map_err(|e| unreadable(&e))?;
             ("dsseEnvelope", envelope)
         }
     };
@@ -97,7 +99,8 @@ fn material(annotations: &BTreeMap<String, String>) -> Result<Value, LegacyError
     let entries: Vec<Value> = stated(LOG_ENTRY).map(log_entry).transpose()?.into_iter().collect();
     material.insert("tlogEntries".to_owned(), Value::Array(entries));
     if let Some(text) = stated(TIMESTAMP) {
-        let stamp: Timestamp = serde_json::from_str(text).map_err(|error| malformed(TIMESTAMP, &error))?;
+        let stamp: Timestamp =
+            strict::from_slice(text.as_bytes()).map_err(|error| malformed(TIMESTAMP, &error))?;
         let stamps = json!({"rfc3161Timestamps": [{"signedTimestamp": stamp.token}]});
         material.insert("timestampVerificationData".to_owned(), stamps);
     }
@@ -135,11 +138,12 @@ struct LogBody {
 }
 
 fn log_entry(text: &str) -> Result<Value, LegacyError> {
-    let entry: LogEntry = serde_json::from_str(text).map_err(|error| malformed(LOG_ENTRY, &error))?;
+    let entry: LogEntry =
+        strict::from_slice(text.as_bytes()).map_err(|error| malformed(LOG_ENTRY, &error))?;
     let LogPayload { body, integrated_time, log_index, log_id } = entry.payload;
     let key_id = hex::decode(log_id).map_err(|_| wrong(LOG_ENTRY, "has a logID that is not hexadecimal"))?;
     let raw = STANDARD.decode(&body).map_err(|_| wrong(LOG_ENTRY, "has a body that is not base64"))?;
-    let stated: LogBody = serde_json::from_slice(&raw).map_err(|error| malformed(LOG_ENTRY, &error))?;
+    let stated: LogBody = strict::from_slice(&raw).map_err(|error| malformed(LOG_ENTRY, &error))?;
     Ok(json!({
         "logIndex": log_index.to_string(),
         "logId": {"keyId": STANDARD.encode(key_id)},
@@ -200,7 +204,7 @@ struct Image {
 /// # Errors
 /// It is not a signature of the image with this digest.
 pub(crate) fn read_payload(payload: &[u8], digest: &str) -> Result<BTreeMap<String, String>, LegacyError> {
-    let payload: SimpleSigning = serde_json::from_slice(payload).map_err(|error| unreadable(&error))?;
+    let payload: SimpleSigning = strict::from_slice(payload).map_err(|error| unreadable(&error))?;
     if payload.critical.kind != SIGNATURE_TYPE {
         return Err(LegacyError::Type);
     }

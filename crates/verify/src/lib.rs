@@ -9,6 +9,8 @@
 //!   (bounded)                 (pure: keys, identities, roots, thresholds)
 //! ```
 
+#[cfg(test)]
+mod attacks;
 mod attest;
 mod authority;
 mod bounds;
@@ -25,6 +27,7 @@ mod platform;
 mod root;
 mod sigstore;
 mod statement;
+mod strict;
 #[cfg(test)]
 mod testing;
 mod verdict;

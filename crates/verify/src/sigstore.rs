@@ -21,20 +21,51 @@ use crate::identity::Identities;
 use crate::key::Key;
 use crate::root::TrustRoot;
 use crate::statement::{Statement, StatementError};
+use crate::strict;
 
 /// `payloadType` of every attestation that is read.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
 
+mod windows;
+
 /// The crates' form of a trust root.
-pub(crate) struct Roots(Verifier);
+pub(crate) struct Roots {
+    verifier: Verifier,
+    root: TrustedRoot,
+}
 
 impl Roots {
     pub(crate) const PUBLIC_GOOD: &str = SIGSTORE_PRODUCTION_TRUSTED_ROOT;
     pub(crate) const STAGING: &str = SIGSTORE_STAGING_TRUSTED_ROOT;
 
     pub(crate) fn from_json(json: &str) -> Result<Self, String> {
-        let root = TrustedRoot::from_json(json).map_err(|error| error.to_string())?;
-        Verifier::new(&root).map(Self).map_err(|error| error.to_string())
+        let mut root = TrustedRoot::from_json(json).map_err(|error| error.to_string())?;
+        windows::narrow(&mut root)?;
+        let verifier = Verifier::new(&root).map_err(|error| error.to_string())?;
+        Ok(Self { verifier, root })
+    }
+
+    /// Verifies, and once more without the logs that had been retired when the signature was made, if there are any.
+    fn verify(
+        &self,
+        artifact: Artifact<'_>,
+        bundle: &Bundle,
+        policy: &dyn Policy,
+    ) -> Result<VerificationResult, Refused> {
+        let by = |verifier: &Verifier| {
+            let artifact = match artifact {
+                Artifact::Bytes(bytes) => SigstoreArtifact::from_blob(bytes),
+                Artifact::Sha256(hash) => {
+                    SigstoreArtifact::from_digest(ArtifactDigest::sha256(Sha256Hash::new(hash)))
+                }
+            };
+            verifier.verify(artifact, bundle, policy).map_err(|error| Refused::Unverified(error.to_string()))
+        };
+        let result = by(&self.verifier)?;
+        match windows::without_retired(&self.root, result.verified_timestamps()) {
+            None => Ok(result),
+            Some(root) => by(&Verifier::new(&root).map_err(|error| Refused::Unverified(error.to_string()))?),
+        }
     }
 }
 
@@ -176,16 +207,7 @@ pub fn verify_bundle(
     if demands.timestamps && timestamps.is_empty() {
         return Err(Refused::NoTimestamp);
     }
-    let verify = |policy: &dyn Policy| {
-        let artifact = match artifact {
-            Artifact::Bytes(bytes) => SigstoreArtifact::from_blob(bytes),
-            Artifact::Sha256(hash) => {
-                SigstoreArtifact::from_digest(ArtifactDigest::sha256(Sha256Hash::new(hash)))
-            }
-        };
-        let verifier = &root.roots.0;
-        verifier.verify(artifact, &bundle, policy).map_err(|error| Refused::Unverified(error.to_string()))
-    };
+    let verify = |policy: &dyn Policy| root.roots.verify(artifact, &bundle, policy);
     let signer = match trusted {
         Trusted::Key(key) => {
             if !demands.tlog && bundle.verification_material.tlog_entries.is_empty() && timestamps.is_empty()
@@ -250,6 +272,7 @@ fn by_key_alone(
 /// Parses within the bounds.
 fn read(json: &[u8]) -> Result<Bundle, Refused> {
     at_most("bytes", json.len(), bounds::BUNDLE_BYTES)?;
+    strict::check(json).map_err(|error| Refused::Malformed(error.to_string()))?;
     let text = std::str::from_utf8(json).map_err(|error| Refused::Malformed(error.to_string()))?;
     let bundle = Bundle::from_json(text).map_err(|error| Refused::Malformed(error.to_string()))?;
     let material = &bundle.verification_material;

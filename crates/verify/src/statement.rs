@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bounds;
+use crate::strict;
 
 /// What `_type` may be (in-toto attestation framework, v0.1 and v1).
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1"];
@@ -81,7 +82,7 @@ impl Statement {
             return Err(StatementError::TooLarge);
         }
         let statement: Self =
-            serde_json::from_slice(payload).map_err(|error| StatementError::Malformed(error.to_string()))?;
+            strict::from_slice(payload).map_err(|error| StatementError::Malformed(error.to_string()))?;
         if !TYPES.contains(&statement.kind.as_str()) {
             return Err(StatementError::Type);
         }
