@@ -4,7 +4,10 @@
 mod attacks;
 mod attestations;
 mod hostile;
+mod limits;
+mod places;
 mod signed;
+mod times;
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -64,6 +67,11 @@ impl Setting {
 
     /// A Guard in a file, with the trust root that its authorities name.
     fn guard(&self, spec: &Value) -> Result<PathBuf> {
+        self.guard_with(spec, &self.sigstore.trusted_root())
+    }
+
+    /// The same with another trust root.
+    fn guard_with(&self, spec: &Value, trusted_root: &Value) -> Result<PathBuf> {
         let mut spec = spec.clone();
         spec["match"] = json!({"images": ["**"]});
         let guard = json!({
@@ -73,7 +81,7 @@ impl Setting {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"namespace": "security", "name": "sigstore"},
-            "stringData": {"trusted_root.json": self.sigstore.trusted_root().to_string()},
+            "stringData": {"trusted_root.json": trusted_root.to_string()},
         });
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile_in(self.folder.path())?;
         std::io::Write::write_all(&mut file, format!("{guard}\n---\n{secret}\n").as_bytes())?;
@@ -83,6 +91,12 @@ impl Setting {
     /// Asks for one signature by an authority.
     async fn ask(&self, image: &str, authority: Value) -> Result<Answer> {
         self.ask_for(image, &signed_by(&[authority])).await
+    }
+
+    /// The same by another trust root.
+    async fn ask_with(&self, image: &str, authority: Value, trusted_root: &Value) -> Result<Answer> {
+        let guard = self.guard_with(&signed_by(&[authority]), trusted_root)?.display().to_string();
+        verify(&[image, "--guard", &guard]).await
     }
 
     /// Asks by a Guard.

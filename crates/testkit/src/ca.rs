@@ -90,9 +90,23 @@ impl Authority {
     /// # Errors
     /// When keys or certificates cannot be made.
     pub fn new(name: &str) -> Result<Self> {
+        Self::with_intermediate(name, 2 * YEAR)
+    }
+
+    /// One whose intermediate expired an hour ago, and goes on issuing.
+    ///
+    /// # Errors
+    /// When keys or certificates cannot be made.
+    pub fn expired(name: &str) -> Result<Self> {
+        Self::with_intermediate(name, YEAR.saturating_sub(Duration::from_hours(1)))
+    }
+
+    /// The intermediate's time began a year ago.
+    fn with_intermediate(name: &str, span: Duration) -> Result<Self> {
         let root = CertifiedIssuer::self_signed(authority(&format!("{name} root"), None), key()?)
             .context("making a root certificate")?;
         let params = authority(&format!("{name} intermediate"), Some(ExtendedKeyUsagePurpose::CodeSigning));
+        let params = valid(params, since_1970().saturating_sub(YEAR), span);
         let intermediate = CertifiedIssuer::signed_by(params, key()?, &root)
             .context("making an intermediate certificate")?;
         Ok(Self { root, intermediate, log: key()? })

@@ -20,6 +20,8 @@ pub const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 pub const CHAIN: &str = "dev.sigstore.cosign/chain";
 /// The annotation with Rekor's promise.
 pub const REKOR: &str = "dev.sigstore.cosign/bundle";
+/// The annotation with a signed timestamp.
+pub const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 

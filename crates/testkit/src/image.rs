@@ -249,7 +249,8 @@ fn image(architecture: &str, seed: &str) -> Image {
     Image { manifest: manifest.to_string().into_bytes(), blobs: vec![config, layer] }
 }
 
-pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+/// What stands for these bytes in a manifest.
+pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()})
 }
 

@@ -15,6 +15,7 @@ pub mod eventually;
 pub mod evidence;
 pub mod fleet;
 pub mod folder;
+pub mod forge;
 pub mod fulcio;
 pub mod git_cgi;
 pub mod git_repository;

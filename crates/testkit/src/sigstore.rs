@@ -51,6 +51,11 @@ impl Sigstore {
 
     /// The trust root: Sigstore's `TrustedRoot` message as JSON, version 0.1.
     pub fn trusted_root(&self) -> Value {
+        self.trusted_root_with(&self.authority)
+    }
+
+    /// The same with another authority in the place of its own.
+    pub fn trusted_root_with(&self, fulcio: &Authority) -> Value {
         let start = json!({"start": LONG_AGO});
         let log = |url: &str, key: &[u8]| {
             json!({
@@ -77,8 +82,8 @@ impl Sigstore {
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "tlogs": [log(&format!("https://{ORIGIN}"), &self.rekor.public_key())],
-            "certificateAuthorities": [authority("https://fulcio.test", &self.authority.chain())],
-            "ctlogs": [log("https://ctfe.test", &self.authority.log_key())],
+            "certificateAuthorities": [authority("https://fulcio.test", &fulcio.chain())],
+            "ctlogs": [log("https://ctfe.test", &fulcio.log_key())],
             "timestampAuthorities": [authority("https://tsa.test", self.tsa.chain())],
         })
     }

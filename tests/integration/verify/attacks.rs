@@ -1,5 +1,35 @@
 //! Signatures that were taken apart and put together otherwise: whoever may push to a repository may do that, and none
 //! of it is ever allowed.
+//!
+//! Where each known class of attacks is shown to fail, in the programs' own history and in this repository (`verify` is
+//! this folder, `guards` its neighbour, `unit` is `crates/verify/src`):
+//!
+//! | | attack | tests |
+//! |---|---|---|
+//! | 1 | parts of another signature (CVE-2022-23649) | `parts_of_two_right_signatures_make_no_third` |
+//! | 2 | a log entry of another signature (CVE-2022-36056) | `parts_of_two_right_bundles_make_no_third`, `times`: `…moved_taken_away_or_borrowed…` |
+//! | 3 | an entry not bound to what was signed (CVE-2026-22703) | the two above; unit `mutations` |
+//! | 4 | a key in the place of a certificate (GHSA-fx35-mq7g-6g98) | `a_public_key_in_the_place_of_a_certificate_is_denied` |
+//! | 5 | an expired intermediate (CVE-2026-24122) | `times`: `an_authority_that_had_expired…`; unit `sigstore::windows` |
+//! | 6 | an attestation of another type (CVE-2022-35929, -35930) | `attestations`; unit `attacks::a_predicate_of_another_type…` |
+//! | 7 | provenance as a signature, bundles that hide `.sig` | `attestations`: `a_signature_is_no_attestation…` |
+//! | 8 | endless data (CVE-2023-46737, CVE-2024-29902, -29903, -45395) | `floods_of_signatures…`, `hostile`: `endless…`, `…drips…`; `guards::hostile`: `endless…` |
+//! | 9 | tags that move, manifests that flip, digests that lie | `hostile`: `a_tag_that_flips…`, `a_digest_in_a_header…`; `guards`: `a_tag_that_moves…`; `guards::hostile`: `…flips…` |
+//! | 10 | an index for its images, an image for its index | `signed`: `a_signed_image_says_nothing_of_its_index…` |
+//! | 11 | another digest, spelling or algorithm in what was signed | `a_legacy_signature_that_was_changed…`; unit `attacks::a_payload_says_once…`; `docker-reference` is a hint and not looked at |
+//! | 12 | identities that look alike | `signed`: `a_look_alike…`, `…for_its_identity_alone`; unit `identity` |
+//! | 13 | expired certificates, forged and borrowed times | `times`: `a_certificate_is_good_at…`, `…moved_taken_away_or_borrowed…` |
+//! | 14 | times of a trust root, rotated keys, names of logs | `times`: `a_trust_root_vouches…`, `keys_of_logs_are_rotated…` |
+//! | 15 | one signer counted twice (GHSA-9vcr-p3rj-q5q6) | `signed`: `signers_are_counted…`; `places`: `an_identity_counts_once…`; unit `attacks::one_signer…` |
+//! | 16 | an expired key (GHSA-wqqc-jjcq-vfxm) | keys have no end here: a Guard that no longer names one no longer believes it (`guards`: `a_guard_that_breaks_or_changes_its_mind…`) |
+//! | 17 | DSSE: signatures, types, encodings, names, statements | unit `attacks` |
+//! | 18 | a verdict that somebody else wrote down | `guards::hostile`: `words_of_others…` |
+//! | 19 | layers and types that lie | `what_is_no_signature…`, `places`: `a_type_that_lies…`, `layers_of_one_content…` |
+//! | 20 | a list of referrers that lies | `a_referrer_that_refers…`, `places`: `a_list_of_referrers…` |
+//! | 21 | an old image, rightly signed | the policy's order and `deny`: `guards`: `a_recalled_release…` |
+//! | 22 | credentials for another host | `hostile`: `a_redirect…`; `places`: `another_registry_of_signatures…` |
+//! | 23 | silence about signatures alone | `hostile`: `refusals…`, `one_path…`; `guards::hostile`: `refusals…` |
+//! | 24 | patterns and expressions that never end | `limits` |
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
