@@ -1,6 +1,7 @@
 //! Guards in a run: what is committed is what was verified, and what is not committed says why. Images are signed by real
 //! cosign.
 
+mod hostile;
 mod interleavings;
 
 use anyhow::{Result, ensure};
@@ -26,7 +27,11 @@ impl Signer {
     }
 
     async fn sign(&self, world: &World, digest: &str, layout: Layout) -> Result<()> {
-        let image = format!("{}/{REPOSITORY}@{digest}", world.proxy.host());
+        self.sign_at(&world.proxy.host(), digest, layout).await
+    }
+
+    async fn sign_at(&self, host: &str, digest: &str, layout: Layout) -> Result<()> {
+        let image = format!("{host}/{REPOSITORY}@{digest}");
         self.cosign.sign(&image, &Signing::with_key(&self.key, layout)).await
     }
 

@@ -1,5 +1,5 @@
-//! Whatever the registry does and in whatever order: a commit names no digest that nobody signed, and the ledger has the
-//! verdict for each.
+//! Whatever the registry does and in whatever order, with others' signatures too: a commit names no digest that nobody
+//! signed, and the ledger has the verdict for each.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use windlass_testkit::cosign::Layout;
 use windlass_testkit::eventually;
+use windlass_testkit::evidence::{Layer, layers, only_bundle, put_bundle, put_layers, signature_tag};
 use windlass_testkit::http_server::Canned;
 use windlass_testkit::traffic::Match;
 use windlass_testkit::world::{self, MANIFEST_PATH, PATIENCE, REPOSITORY, World, WorldOptions};
@@ -39,6 +40,25 @@ async fn no_commit_names_a_digest_without_a_verdict_that_allows_it() -> Result<(
     tokio::try_join!(one, two, three).map(drop)
 }
 
+/// What is right about another image.
+struct Foreign {
+    layers: Vec<Layer>,
+    bundle: Vec<u8>,
+}
+
+impl Foreign {
+    /// Puts it where evidence about this image belongs.
+    async fn put(&self, world: &World, digest: &str, layout: Layout) -> Result<()> {
+        match layout {
+            Layout::Legacy => {
+                put_layers(&world.images, REPOSITORY, &signature_tag(digest), &self.layers).await
+            }
+            Layout::Bundle => put_bundle(&world.images, REPOSITORY, digest, &self.bundle).await,
+        }
+        .map(drop)
+    }
+}
+
 async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
     let signer = Signer::new().await?;
     world.config.write("guard.yaml", signer.guard(world, "")?)?;
@@ -46,11 +66,20 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
     let (mut tags, mut unsigned, mut proven) = (Vec::new(), Vec::new(), BTreeSet::new());
     let traffic = world.proxy.traffic().clone();
     let mut outage = None;
+    // Somebody with push rights has good evidence of an image that nobody will ever choose.
+    let aside = world.images.push(REPOSITORY, "aside", "aside").await?;
+    for layout in [Layout::Legacy, Layout::Bundle] {
+        signer.sign(world, &aside, layout).await?;
+    }
+    let foreign = Foreign {
+        layers: layers(&world.images, REPOSITORY, &signature_tag(&aside)).await?,
+        bundle: only_bundle(&world.images, REPOSITORY, &aside).await?,
+    };
     for action in 0..ACTIONS {
         // cosign reads the tag of signatures before it writes it, so an outage stops it too.
         let legacy = dice.below(2) == 0 && outage.is_none();
         let layout = if legacy { Layout::Legacy } else { Layout::Bundle };
-        match dice.below(6) {
+        match dice.below(8) {
             0 | 1 => {
                 let tag = format!("1.{action}.0");
                 unsigned.push(world.push(&tag).await?);
@@ -72,6 +101,15 @@ async fn story(world: &mut World, mut dice: Dice) -> Result<()> {
                     None => Some(traffic.answer(Match::path_ends_with(".sig"), Canned::status(500))),
                     Some(_) => None,
                 };
+            }
+            5 if !unsigned.is_empty() => {
+                let digest = unsigned[dice.below(unsigned.len())].clone();
+                foreign.put(world, &digest, layout).await?;
+            }
+            6 if !proven.is_empty() && outage.is_none() => {
+                // The evidence of what was signed is taken away; what it was written for stays.
+                let digest = proven.iter().nth(dice.below(proven.len())).context("one is there")?;
+                put_layers(&world.images, REPOSITORY, &signature_tag(digest), &foreign.layers).await?;
             }
             _ => {
                 let tag = format!("1.{action}.1");
