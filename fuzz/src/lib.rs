@@ -14,6 +14,7 @@ mod report;
 #[path = "../../crates/git/src/sideband.rs"]
 mod sideband;
 
+pub mod evidence;
 pub mod guard;
 pub mod manifest;
 pub mod notation;

@@ -4,6 +4,7 @@
 //! libFuzzer needs no more of the compiler than LLVM's coverage pass, which stable Rust takes as a flag; a sanitizer
 //! would find little in code without `unsafe`, and needs a nightly toolchain.
 
+mod evidence;
 mod seeds;
 
 use std::fs;
@@ -47,7 +48,7 @@ Examples:
 What was found to be interesting is kept in the target folder (fuzz/corpus) for the next run.
 Put the input of a finding that was fixed into fuzz/seeds/TARGET.")]
 pub(crate) struct Fuzz {
-    /// constraint, filter, guard, markers, notation, paths, pktline, report, sideband, template, trustpolicy, version; all without one
+    /// bundle, constraint, filter, guard, layer, markers, notation, paths, payload, pktline, report, sideband, template, trustpolicy, version; all without one
     #[arg(value_name = "TARGET", value_parser = Target::parse)]
     targets: Vec<Target>,
     /// How long each target runs
@@ -56,6 +57,9 @@ pub(crate) struct Fuzz {
     /// Run this input alone
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Fuzz nothing: sign anew what `bundle` and `layer` start from (fuzz/evidence.json), with both lines of cosign
+    #[arg(long, conflicts_with_all = ["targets", "input"])]
+    renew_evidence: bool,
 }
 
 /// A program of `fuzz/`.
@@ -79,13 +83,16 @@ enum End {
     Inputs,
 }
 
-const TARGETS: [Target; 12] = [
+const TARGETS: [Target; 15] = [
+    Target { name: "bundle", seeds: Seeds::Bundles, longest: 16_384, inputs: 4_000 },
     Target { name: "constraint", seeds: Seeds::Constraints, longest: 256, inputs: 40_000 },
     Target { name: "filter", seeds: Seeds::Filters, longest: 512, inputs: 4_000 },
     Target { name: "guard", seeds: Seeds::Own, longest: 2048, inputs: 8_000 },
+    Target { name: "layer", seeds: Seeds::Layers, longest: 16_384, inputs: 4_000 },
     Target { name: "markers", seeds: Seeds::Markers, longest: 2048, inputs: 8_000 },
     Target { name: "notation", seeds: Seeds::Envelopes, longest: 16_384, inputs: 60_000 },
     Target { name: "paths", seeds: Seeds::Paths, longest: 2048, inputs: 20_000 },
+    Target { name: "payload", seeds: Seeds::Payloads, longest: 1024, inputs: 8_000 },
     Target { name: "pktline", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
     Target { name: "report", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
     Target { name: "sideband", seeds: Seeds::Own, longest: 1024, inputs: 100_000 },
@@ -106,6 +113,9 @@ impl Target {
 pub(crate) fn run(fuzz: &Fuzz) -> Result<()> {
     let targets = if fuzz.targets.is_empty() { TARGETS.to_vec() } else { fuzz.targets.clone() };
     let root = root()?;
+    if fuzz.renew_evidence {
+        return evidence::renew(&root);
+    }
     if let Some(input) = &fuzz.input {
         let [target] = targets[..] else { bail!("--input goes with one target") };
         let input = fs::canonicalize(input).with_context(|| format!("--input {}", input.display()))?;

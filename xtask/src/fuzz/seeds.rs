@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
+use windlass_testkit::evidence::{CERTIFICATE, CHAIN, REKOR, SIGNATURE, TIMESTAMP};
+
+use super::evidence;
 
 /// Where a target's seeds come from, beside `fuzz/seeds`.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,9 @@ pub(super) enum Seeds {
     Markers,
     Paths,
     Envelopes,
+    Bundles,
+    Layers,
+    Payloads,
 }
 
 impl Seeds {
@@ -38,6 +44,9 @@ impl Seeds {
             Self::Envelopes => {
                 envelopes(&read(&root.join("crates/verify/src/notation/oracle/envelopes.json"))?)?
             }
+            Self::Bundles => bundles(&read(&root.join(evidence::FILE))?)?,
+            Self::Payloads => payloads(&read(&root.join(evidence::FILE))?)?,
+            Self::Layers => layers(&read(&root.join(evidence::FILE))?)?,
         };
         ensure!(!seeds.is_empty(), "{self:?}: the tests' data has no seed");
         for (number, seed) in seeds.iter().enumerate() {
@@ -61,6 +70,55 @@ fn texts(fields: &[&str]) -> Vec<u8> {
 fn envelopes(data: &str) -> Result<Vec<Vec<u8>>> {
     let made: Vec<Value> = serde_json::from_str(data).context("reading the envelopes")?;
     Ok(made.iter().map(|one| one["envelope"].to_string().into_bytes()).collect())
+}
+
+/// What cosign 3 signed.
+fn bundles(data: &str) -> Result<Vec<Vec<u8>>> {
+    let made: Value = serde_json::from_str(data).context("reading the evidence")?;
+    let bundles = made["bundles"].as_array().context("the evidence has bundles")?;
+    Ok(bundles.iter().map(|bundle| bundle.to_string().into_bytes()).collect())
+}
+
+/// What cosign 2 signed: the content, and the annotations in the target's order.
+fn layers(data: &str) -> Result<Vec<Vec<u8>>> {
+    let made: Value = serde_json::from_str(data).context("reading the evidence")?;
+    let layers = made["layers"].as_array().context("the evidence has layers")?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let fields = |layer: &Value| {
+        let annotations =
+            [SIGNATURE, CERTIFICATE, CHAIN, REKOR, TIMESTAMP].map(|name| text(&layer["annotations"][name]));
+        let all: Vec<String> = std::iter::once(text(&layer["content"])).chain(annotations).collect();
+        texts(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    Ok(layers.iter().map(fields).collect())
+}
+
+/// What a signer says of the image, in each of the ways that count.
+fn payloads(data: &str) -> Result<Vec<Vec<u8>>> {
+    let made: Value = serde_json::from_str(data).context("reading the evidence")?;
+    let digest = made["digest"].as_str().context("the evidence has a digest")?;
+    let hash = digest.strip_prefix("sha256:").context("the digest is a SHA-256")?;
+    let payload = |optional: Value| {
+        let image = json!({"docker-manifest-digest": digest});
+        let identity = json!({"docker-reference": "registry.example.org/team/app"});
+        let critical =
+            json!({"identity": identity, "image": image, "type": "cosign container image signature"});
+        json!({"critical": critical, "optional": optional})
+    };
+    let statement = |version: &str, kind: &str| {
+        let subject = json!({"name": "app", "digest": {"sha256": hash}, "annotations": {"stage": "release"}});
+        json!({
+            "_type": format!("https://in-toto.io/Statement/{version}"), "subject": [subject],
+            "predicateType": kind, "predicate": {},
+        })
+    };
+    let said = [
+        payload(Value::Null),
+        payload(json!({"stage": "release", "build": 42})),
+        statement("v1", "https://sigstore.dev/cosign/sign/v1"),
+        statement("v0.1", "https://example.org/approval/v1"),
+    ];
+    Ok(said.iter().map(|said| said.to_string().into_bytes()).collect())
 }
 
 /// Each constraint, with its neighbour and one of the versions.
