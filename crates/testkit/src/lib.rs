@@ -42,6 +42,7 @@ pub mod slack;
 pub mod ssh_server;
 pub mod traffic;
 pub mod tsa;
+pub mod tuf;
 pub mod windlass;
 pub mod world;
 
