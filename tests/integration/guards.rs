@@ -3,6 +3,7 @@
 
 mod hostile;
 mod interleavings;
+mod trust_roots;
 
 use anyhow::{Result, ensure};
 use serde_json::json;

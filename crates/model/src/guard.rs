@@ -14,11 +14,13 @@ use crate::name::{Kind, ObjectKey};
 use crate::resource::{Meta, Resource};
 
 mod attestation;
+mod trust_root;
 
 pub use attestation::{
     AttestationRule, Condition, Predicate, SHORT_NAMES, Severity, SlsaCondition, UnknownPredicateType,
     VulnCondition, predicate_type,
 };
+pub use trust_root::{InvalidMirror, TrustRootSource, TufAnchor, TufRepository};
 
 /// A Guard, cluster-scoped: its name is both parts of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,16 @@ impl Guard {
                 Trust::Notation(notation) => Some(&notation.secret),
                 Trust::Keys(_) | Trust::Keyless(_) => None,
             };
-            keys.into_iter().chain(&authority.trust_root)
+            keys.into_iter().chain(authority.trust_root.as_ref().and_then(TrustRootSource::secret))
+        })
+    }
+
+    /// The TUF repositories that its trust roots come from.
+    pub fn tuf_repositories(&self) -> impl Iterator<Item = &TufRepository> {
+        let authorities = self.rules.iter().flat_map(|rules| rules.authorities.values());
+        authorities.filter_map(|authority| match &authority.trust_root {
+            Some(TrustRootSource::Tuf(repository)) => Some(repository),
+            Some(TrustRootSource::Secret(_)) | None => None,
         })
     }
 }
@@ -250,8 +261,8 @@ pub struct Authority {
     pub timestamps: bool,
     /// `annotations`: what the signature must state, exactly.
     pub annotations: BTreeMap<String, String>,
-    /// `trustRoot.secretRef`: a Secret with `trusted_root.json`; absent means the public good root that is built in.
-    pub trust_root: Option<ObjectKey>,
+    /// `trustRoot`; absent means the public good root that is built in.
+    pub trust_root: Option<TrustRootSource>,
 }
 
 /// The forms in which signatures are looked for.

@@ -6,8 +6,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use windlass_model::git::SIGNING_SECRET;
-use windlass_model::resource::{ImagePolicy, ImageRepository};
+use windlass_model::resource::{ImagePolicy, ImageRepository, Resource as _};
+use windlass_model::status::Readiness;
 use windlass_model::{Kind, ObjectKey, ObjectRef, Spec, load};
+use windlass_tuf::Roots;
 
 use crate::guards::{Guards, Judges};
 use crate::lanes;
@@ -17,6 +19,7 @@ use crate::signing::Signers;
 #[derive(Debug, Default)]
 pub(crate) struct Adopted {
     spec: Arc<Spec>,
+    roots: Arc<Roots>,
     not_ready: BTreeMap<ObjectRef, String>,
     signers: Signers,
     judges: Judges,
@@ -25,8 +28,8 @@ pub(crate) struct Adopted {
 }
 
 impl Adopted {
-    /// Adopts `spec` in place of this configuration.
-    pub(crate) fn replaced_by(&self, spec: Arc<Spec>) -> Self {
+    /// Adopts `spec` in place of this configuration, with the trust roots that were fetched.
+    pub(crate) fn replaced_by(&self, spec: Arc<Spec>, roots: Arc<Roots>) -> Self {
         let mut not_ready = load::readiness(&spec);
         let signers = Signers::open(&spec, &self.signers);
         for (automation, problem) in signers.problems(&spec) {
@@ -34,7 +37,7 @@ impl Adopted {
             let separator = if reasons.is_empty() { "" } else { "; " };
             *reasons = format!("{reasons}{separator}{SIGNING_SECRET}: {problem}");
         }
-        let judges = Judges::open(&spec);
+        let judges = Judges::open(&spec, &roots);
         for (guard, problem) in judges.problems() {
             let object = ObjectRef::new(Kind::Guard, guard.clone());
             not_ready.entry(object).or_insert(problem);
@@ -43,12 +46,30 @@ impl Adopted {
         for policy in spec.image_policies.values() {
             policies.entry(policy.repository.clone()).or_default().push(policy.clone());
         }
-        Self { spec, not_ready, signers, judges, policies }
+        Self { spec, roots, not_ready, signers, judges, policies }
     }
 
-    /// Whether it was made of this very configuration.
-    pub(crate) fn is_of(&self, spec: &Arc<Spec>) -> bool {
-        Arc::ptr_eq(&self.spec, spec)
+    /// Whether it was made of this very configuration and these trust roots.
+    pub(crate) fn is_of(&self, spec: &Arc<Spec>, roots: &Arc<Roots>) -> bool {
+        Arc::ptr_eq(&self.spec, spec) && Arc::ptr_eq(&self.roots, roots)
+    }
+
+    /// The state of a Guard that is ready as far as its document goes.
+    pub(crate) fn guard_state(&self, guard: &ObjectKey) -> (Readiness, String) {
+        self.judges.state(guard)
+    }
+
+    /// The policies that other Guards concern than before, or Guards that judge by something else.
+    pub(crate) fn guarded_otherwise_than(&self, before: &Self) -> Vec<ObjectRef> {
+        let guards = |adopted: &Self, policy: &ImagePolicy| {
+            let repository = adopted.spec.image_repositories.get(&policy.repository)?;
+            Some(adopted.guards_of(policy, repository))
+        };
+        let is_changed = |policy: &&Arc<ImagePolicy>| {
+            before.spec.image_policies.contains_key(&policy.meta.key)
+                && guards(self, policy.as_ref()) != guards(before, policy.as_ref())
+        };
+        self.spec.image_policies.values().filter(is_changed).map(|policy| policy.object_ref()).collect()
     }
 
     /// The policies that read an ImageRepository.

@@ -258,7 +258,11 @@ fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
         all.insert(source.object_ref(), Some(loaded(spec, source.as_ref(), source.suspend)));
     }
     for guard in spec.guards.values() {
-        all.insert(guard.object_ref(), Some(loaded(spec, guard.as_ref(), false)));
+        let by_its_roots = || {
+            let (readiness, message) = spec.guard_state(&guard.meta.key);
+            Fixed { readiness, message, by: By::Configuration }
+        };
+        all.insert(guard.object_ref(), Some(own(spec, guard.as_ref(), false).unwrap_or_else(by_its_roots)));
     }
     for receiver in spec.receivers.values() {
         all.insert(receiver.object_ref(), Some(loaded(spec, receiver.as_ref(), receiver.suspend)));

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_model::guard::Pin;
+use windlass_model::guard::{Guard, Pin};
 use windlass_model::resource::ImagePolicy;
+use windlass_model::status::Readiness;
 use windlass_model::{ImageName, ObjectKey, Spec};
-use windlass_verify::Judge;
+use windlass_tuf::Roots;
+use windlass_verify::{Judge, NotFetched};
 
 /// All Guards of a configuration.
 #[derive(Debug, Default)]
@@ -15,9 +17,10 @@ pub(crate) struct Judges(BTreeMap<ObjectKey, Arc<Judge>>);
 
 impl Judges {
     /// Reads keys and trust roots. What cannot be read makes verdicts *unknown*.
-    pub(crate) fn open(spec: &Spec) -> Self {
-        let judges = spec.guards.values();
-        Self(judges.map(|guard| (guard.meta.key.clone(), Arc::new(Judge::new(guard, spec)))).collect())
+    pub(crate) fn open(spec: &Spec, roots: &Roots) -> Self {
+        let ready =
+            |guard: &Arc<Guard>| (guard.meta.key.clone(), Arc::new(Judge::with_roots(guard, spec, roots)));
+        Self(spec.guards.values().map(ready).collect())
     }
 
     /// Those that concern what a policy chooses.
@@ -26,11 +29,38 @@ impl Judges {
         guards.filter_map(|guard| self.0.get(&guard.meta.key).cloned()).collect()
     }
 
-    /// What keeps Guards from allowing anything, by Guard.
+    /// What keeps Guards from allowing anything, by Guard: mistakes, and trust roots that cannot be had.
     pub(crate) fn problems(&self) -> impl Iterator<Item = (&ObjectKey, String)> {
         self.0.iter().flat_map(|(key, judge)| {
-            judge.problems().into_iter().map(move |(field, why)| (key, format!("{field}: {why}")))
+            let mistakes = judge.problems().into_iter().map(|(field, why)| format!("{field}: {why}"));
+            let failed = judge.latest_roots().filter_map(|latest| match latest.root {
+                Err(why @ NotFetched::Failed(_)) => {
+                    Some(format!("spec.authorities.{}.trustRoot: {}: {why}", latest.authority, latest.mirror))
+                }
+                Ok(_) | Err(NotFetched::Pending | NotFetched::Unusable(_)) => None,
+            });
+            mistakes.chain(failed).map(move |why| (key, why))
         })
+    }
+
+    /// The state of a Guard that has no problem: its trust roots may be on their way.
+    pub(crate) fn state(&self, guard: &ObjectKey) -> (Readiness, String) {
+        let (mut readiness, mut message) = (Readiness::Ready, "loaded".to_owned());
+        for latest in self.0.get(guard).iter().flat_map(|judge| judge.latest_roots()) {
+            let state = match latest.root {
+                Ok(root) => {
+                    let failure =
+                        root.failure.as_ref().map(|why| format!(", for it could not be fetched anew: {why}"));
+                    format!("{} until {}{}", root.root.sha256(), root.until, failure.unwrap_or_default())
+                }
+                Err(why) => {
+                    readiness = Readiness::Pending;
+                    why.to_string()
+                }
+            };
+            message = format!("{message}; `{}`, trust root of {}: {state}", latest.authority, latest.mirror);
+        }
+        (readiness, message)
     }
 }
 

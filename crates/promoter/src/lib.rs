@@ -38,6 +38,7 @@ mod testing;
 mod wanted;
 mod work;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
@@ -52,6 +53,7 @@ use windlass_notify::Sender;
 use windlass_policy::lock::Track;
 use windlass_registry::Pool;
 use windlass_store::{Health, Store, StoreError};
+use windlass_tuf::Roots;
 use windlass_verify::Verifier;
 
 use crate::board::Board;
@@ -76,6 +78,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The configuration and its changes.
     pub spec: watch::Receiver<Arc<Spec>>,
+    /// The trust roots that are fetched, and their changes.
+    pub roots: watch::Receiver<Arc<Roots>>,
     /// The folder of the Git mirrors.
     pub mirrors: PathBuf,
     /// What is shared by the connections to Git servers.
@@ -95,7 +99,7 @@ impl Promoter {
     }
 
     async fn start_with(parts: Parts, lanes: Lanes, cancel: CancellationToken) -> Result<Self, StoreError> {
-        let Parts { clock, store, pool, sender, metrics, spec, mirrors, git_clients } = parts;
+        let Parts { clock, store, pool, sender, metrics, spec, roots, mirrors, git_clients } = parts;
         let shared = Arc::new(Shared {
             clock,
             store,
@@ -104,6 +108,7 @@ impl Promoter {
             sender,
             metrics,
             offered: spec,
+            roots,
             adopted: RwLock::default(),
             lanes,
             cancel,
@@ -136,13 +141,15 @@ impl Promoter {
         self.shared.board.all_tried()
     }
 
-    /// Adopts each configuration even where no work asks for it, tells people of what it broke or mended, and looks
-    /// again at everything that waits or fails, since the change may have mended it.
+    /// Adopts each configuration and each trust root even where no work asks for it, tells people of what it broke or
+    /// mended, and looks again at everything that waits or fails, since the change may have mended it, and at what
+    /// Guards judge by something else now.
     async fn follow_configuration(&self) {
         let shared = &self.shared;
-        let mut offered = shared.offered.clone();
+        let (mut offered, mut roots) = (shared.offered.clone(), shared.roots.clone());
         offered.mark_unchanged();
-        shared.spec();
+        roots.mark_unchanged();
+        let mut before = shared.spec();
         loop {
             for (object, kind, message) in shared.board.news_of_configuration() {
                 shared.tell(&object, kind, &message).await;
@@ -150,9 +157,12 @@ impl Promoter {
             tokio::select! {
                 () = shared.cancel.cancelled() => return,
                 changed = offered.changed() => if changed.is_err() { return },
+                changed = roots.changed() => if changed.is_err() { return },
             }
             let spec = shared.spec();
-            let waiting = shared.board.not_ready();
+            let mut waiting: BTreeSet<_> = shared.board.not_ready().into_iter().collect();
+            waiting.extend(spec.guarded_otherwise_than(&before));
+            before = spec.clone();
             let signals =
                 waiting.iter().flat_map(|object| signals_for(&spec, object, RescanReason::Configuration));
             if let Err(error) = shared.store.signal(signals.collect(), "configuration").await {

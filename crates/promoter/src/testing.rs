@@ -67,7 +67,7 @@ pub(crate) fn spec(documents: &[&str]) -> Arc<Spec> {
 }
 
 pub(crate) fn adopted(documents: &[&str]) -> Adopted {
-    Adopted::default().replaced_by(spec(documents))
+    Adopted::default().replaced_by(spec(documents), Arc::default())
 }
 
 pub(crate) fn repository(name: &str, image: &str, rest: &str) -> String {
@@ -167,6 +167,7 @@ impl World {
             sender: windlass_notify::Sender::new(&windlass_notify::SenderConfig::default()).unwrap(),
             metrics: crate::Metrics::register(&mut registry),
             spec: offered,
+            roots: watch::channel(Arc::default()).1,
             mirrors: folder.path().join("mirrors"),
             git_clients: windlass_git::ClientPool::default(),
         };

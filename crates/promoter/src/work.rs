@@ -16,6 +16,7 @@ use windlass_model::{Clock, Hint, Kind, ObjectRef, Spec};
 use windlass_notify::Sender;
 use windlass_registry::{Pool, RegistryError, Retry};
 use windlass_store::{Disposition, LedgerWrite, Record, Store, StoreError, Work};
+use windlass_tuf::Roots;
 use windlass_verify::Verifier;
 
 use crate::adopted::Adopted;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// What is configured; [`Self::spec`] is what is worked with.
     pub(crate) offered: watch::Receiver<Arc<Spec>>,
+    /// The trust roots that are fetched, as they are now.
+    pub(crate) roots: watch::Receiver<Arc<Roots>>,
     pub(crate) adopted: RwLock<Arc<Adopted>>,
     pub(crate) cancel: CancellationToken,
     pub(crate) mirrors: PathBuf,
@@ -65,15 +68,15 @@ impl Shared {
     /// and old permissions, or is acknowledged because its resource is not known yet.
     pub(crate) fn spec(&self) -> Arc<Adopted> {
         let adopted = self.adopted.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if adopted.is_of(&self.offered.borrow()) { adopted } else { self.adopt() }
+        if adopted.is_of(&self.offered.borrow(), &self.roots.borrow()) { adopted } else { self.adopt() }
     }
 
     fn adopt(&self) -> Arc<Adopted> {
         let mut adopted = self.adopted.write().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock: an older configuration never replaces a newer one.
-        let offered = self.offered.borrow().clone();
-        if !adopted.is_of(&offered) {
-            let spec = adopted.replaced_by(offered);
+        let (offered, roots) = (self.offered.borrow().clone(), self.roots.borrow().clone());
+        if !adopted.is_of(&offered, &roots) {
+            let spec = adopted.replaced_by(offered, roots);
             self.board.adopt(&spec, self.now());
             self.images.retain(|key| spec.image_repositories.contains_key(key));
             self.choices.retain(|key| spec.image_policies.contains_key(key));

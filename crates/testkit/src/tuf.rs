@@ -275,7 +275,7 @@ fn canonical(value: &Value, into: &mut String) {
             into.push(']');
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            into.push_str(&value.to_string())
+            into.push_str(&value.to_string());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use windlass_model::guard::{self, Trust};
+use windlass_model::guard::{self, Trust, TrustRootSource, TufRepository};
 use windlass_model::{ImageName, ObjectKey, Spec};
 
 use crate::evidence::{Described, Evidence, Form, Wanted};
@@ -12,7 +12,7 @@ use crate::identity::Identities;
 use crate::key::Key;
 use crate::legacy::{self, Layer};
 use crate::notation::{Notation, NotationRefused, Target};
-use crate::root::TrustRoot;
+use crate::root::{FetchedRoot, FetchedRoots, NotFetched, TrustRoot};
 use crate::sigstore::{Artifact, Demands, Refused, Signed, Signer, Trusted, verify_bundle};
 use crate::statement::Statement;
 
@@ -21,14 +21,12 @@ use crate::statement::Statement;
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// How the keys of public keys end in a Secret, as cosign names them and Flux finds them.
 const PUBLIC_KEY: &str = ".pub";
-/// The key of a trust root in a Secret, as Flux names it.
-const TRUSTED_ROOT: &str = "trusted_root.json";
 
 /// Whom to believe.
 #[derive(Debug)]
 pub(crate) struct Authority {
     trust: Believed,
-    root: TrustRoot,
+    root: Root,
     demands: Demands,
     annotations: BTreeMap<String, String>,
     formats: guard::Formats,
@@ -41,6 +39,24 @@ enum Believed {
     Keys(Vec<Key>),
     Keyless(Identities),
     Notation(Notation),
+}
+
+/// Whose certificates, logs and timestamps are believed.
+#[derive(Debug)]
+enum Root {
+    /// For as long as the configuration lasts.
+    Fixed(TrustRoot),
+    /// As it was fetched last.
+    Fetched { mirror: String, latest: Result<FetchedRoot, NotFetched> },
+}
+
+impl Root {
+    fn current(&self) -> Result<&TrustRoot, &NotFetched> {
+        match self {
+            Self::Fixed(root) => Ok(root),
+            Self::Fetched { latest, .. } => latest.as_ref().map(|latest| &latest.root),
+        }
+    }
 }
 
 /// An image, as evidence is judged against it.
@@ -72,7 +88,11 @@ impl Authority {
     ///
     /// # Errors
     /// A sentence that names the Secret and the key that is missing or malformed.
-    pub(crate) fn new(authority: &guard::Authority, spec: &Spec) -> Result<Self, String> {
+    pub(crate) fn new(
+        authority: &guard::Authority,
+        spec: &Spec,
+        fetched: &dyn FetchedRoots,
+    ) -> Result<Self, String> {
         let trust = match &authority.trust {
             Trust::Keys(pem) => Believed::Keys(Key::from_pem(pem).map_err(|error| error.to_string())?),
             Trust::KeySecret(key) => Believed::Keys(secret_keys(key, spec)?),
@@ -87,8 +107,12 @@ impl Authority {
             }
         };
         let root = match &authority.trust_root {
-            Some(key) => secret_root(key, spec)?,
-            None => TrustRoot::public_good().map_err(|error| error.to_string())?,
+            Some(TrustRootSource::Secret(key)) => Root::Fixed(secret_root(key, spec)?),
+            Some(TrustRootSource::Tuf(repository)) => match fetched.latest(repository, spec) {
+                Err(NotFetched::Unusable(why)) => return Err(why),
+                latest => Root::Fetched { mirror: repository.mirror.clone(), latest },
+            },
+            None => Root::Fixed(TrustRoot::public_good().map_err(|error| error.to_string())?),
         };
         let demands = Demands { tlog: authority.tlog, sct: authority.sct, timestamps: authority.timestamps };
         Ok(Self {
@@ -115,11 +139,33 @@ impl Authority {
         }
     }
 
-    /// SHA-256 of what it believes by: the trust root, or the trust policy with its certificates.
+    /// SHA-256 of what it believes by: the trust root, or the trust policy with its certificates. Empty where there is
+    /// no trust root at present.
     pub(crate) fn root(&self) -> &str {
         match &self.trust {
             Believed::Notation(notation) => notation.sha256(),
-            Believed::Keys(_) | Believed::Keyless(_) => self.root.sha256(),
+            Believed::Keys(_) | Believed::Keyless(_) => self.root.current().map_or("", TrustRoot::sha256),
+        }
+    }
+
+    /// Where its trust root is fetched from, and what came last.
+    pub(crate) fn fetched(&self) -> Option<(&str, &Result<FetchedRoot, NotFetched>)> {
+        match &self.root {
+            Root::Fetched { mirror, latest } => Some((mirror, latest)),
+            Root::Fixed(_) => None,
+        }
+    }
+
+    /// Whether it can judge at a time: a trust root that is missing or has expired proves and refutes nothing.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn is_able(&self, now: Timestamp) -> Result<(), String> {
+        let Root::Fetched { mirror, latest } = &self.root else { return Ok(()) };
+        match latest {
+            Ok(latest) if now < latest.until => Ok(()),
+            Ok(latest) => Err(format!("the trust root of {mirror} expired at {}", latest.until)),
+            Err(why) => Err(format!("{mirror}: {why}")),
         }
     }
 
@@ -167,8 +213,9 @@ impl Authority {
         trusted: Trusted<'_>,
     ) -> Result<Proven, Unproven> {
         let about = Artifact::Sha256(image.bytes);
+        let root = self.root.current().map_err(|why| Unproven::NoRoot(why.clone()))?;
         let verify = |bundle: &[u8], artifact| -> Result<Signed, Unproven> {
-            Ok(verify_bundle(bundle, artifact, trusted, self.demands, &self.root)?)
+            Ok(verify_bundle(bundle, artifact, trusted, self.demands, root)?)
         };
         match &evidence.form {
             Form::Notation(_) => Err(Unproven::Plain),
@@ -244,6 +291,8 @@ pub(crate) enum Unproven {
     Legacy(#[from] legacy::LegacyError),
     #[error(transparent)]
     Notation(#[from] NotationRefused),
+    #[error(transparent)]
+    NoRoot(NotFetched),
     /// The registry did not give the image's manifest.
     #[error("the image's own manifest is not known")]
     Manifest,
@@ -269,7 +318,7 @@ fn secret_keys(key: &ObjectKey, spec: &Spec) -> Result<Vec<Key>, String> {
 
 fn secret_root(key: &ObjectKey, spec: &Spec) -> Result<TrustRoot, String> {
     let secret = spec.secrets.get(key).ok_or_else(|| format!("Secret/{key} does not exist"))?;
-    let json =
-        secret.text(TRUSTED_ROOT).ok_or_else(|| format!("Secret/{key} has no key `{TRUSTED_ROOT}`"))?;
+    let name = TufRepository::TRUSTED_ROOT;
+    let json = secret.text(name).ok_or_else(|| format!("Secret/{key} has no key `{name}`"))?;
     TrustRoot::from_json(json).map_err(|error| format!("Secret/{key}: {error}"))
 }

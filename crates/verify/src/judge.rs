@@ -15,6 +15,7 @@ use crate::attest::AttestationCheck;
 use crate::authority::{Authority, Judged, Sha256};
 use crate::evidence::{Found, Wanted};
 use crate::platform;
+use crate::root::{FetchedRoot, FetchedRoots, NotFetched, NothingFetched};
 use crate::verdict::GuardVerdict;
 use opinion::{Opinion, attestation, signatures};
 
@@ -36,6 +37,17 @@ pub struct Subject<'a> {
     pub first_seen: Option<Timestamp>,
 }
 
+/// The trust root of one authority, as it was fetched last.
+#[derive(Debug, Clone, Copy)]
+pub struct Latest<'a> {
+    /// The authority's name.
+    pub authority: &'a str,
+    /// Where the root comes from.
+    pub mirror: &'a str,
+    /// The root, or why there is none.
+    pub root: Result<&'a FetchedRoot, &'a NotFetched>,
+}
+
 /// One Guard.
 #[derive(Debug)]
 pub struct Judge {
@@ -54,11 +66,18 @@ struct Rules {
 
 impl Judge {
     /// Makes a Guard ready. What is wrong with it, or with a Secret that it names, makes its verdicts *unknown*;
-    /// [`problems`](Self::problems) tells.
+    /// [`problems`](Self::problems) tells. Trust roots that have to be fetched are not there.
     pub fn new(guard: &Guard, spec: &Spec) -> Self {
+        Self::with_roots(guard, spec, &NothingFetched)
+    }
+
+    /// As [`new`](Self::new), with the trust roots that were fetched. One that is not there makes what its authority
+    /// would say *unknown*; [`latest_roots`](Self::latest_roots) tells.
+    pub fn with_roots(guard: &Guard, spec: &Spec, fetched: &dyn FetchedRoots) -> Self {
         let unsupported = guard.meta.not_supported().map_or(Ok(()), Err);
         let rules = unsupported.and_then(|()| guard.rules.clone()).map(|stated| {
-            let ready = |(name, authority): (&String, &_)| (name.clone(), Authority::new(authority, spec));
+            let ready =
+                |(name, authority): (&String, &_)| (name.clone(), Authority::new(authority, spec, fetched));
             let authorities = stated.authorities.iter().map(ready).collect();
             let compile = |rule| AttestationCheck::compile(rule).map_err(|error| error.to_string());
             let attestations = stated.attestations.iter().map(compile).collect();
@@ -102,6 +121,15 @@ impl Judge {
                 rules.authorities.iter().filter_map(broken).chain(checks).collect()
             }
         }
+    }
+
+    /// The trust roots that are fetched, by authority.
+    pub fn latest_roots(&self) -> impl Iterator<Item = Latest<'_>> {
+        let authorities = self.rules.iter().flat_map(|rules| &rules.authorities);
+        authorities.filter_map(|(authority, ready)| {
+            let (mirror, root) = ready.as_ref().ok()?.fetched()?;
+            Some(Latest { authority, mirror, root: root.as_ref() })
+        })
     }
 
     /// Where evidence about an image is wanted, and in which forms. Only authorities that a rule names count.
@@ -179,7 +207,10 @@ impl Rules {
         let manifest = found.get(image).and_then(|found| found.manifest.as_ref());
         let judged = Judged { image, sha256, manifest, now };
         let opinion = |name: &'_ String| match self.authorities.get(name) {
-            Some(Ok(authority)) => Opinion::of(name, authority, found.get(authority.source(image)), &judged),
+            Some(Ok(authority)) => match authority.is_able(now) {
+                Ok(()) => Opinion::of(name, authority, found.get(authority.source(image)), &judged),
+                Err(why) => Opinion::none(name, why),
+            },
             Some(Err(why)) => Opinion::none(name, why.clone()),
             None => Opinion::none(name, "there is no such authority".to_owned()),
         };

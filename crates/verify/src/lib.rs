@@ -37,10 +37,10 @@ pub use attest::{Age, AttestationCheck, AttestationError, CelError, CelFault, Fa
 pub use evidence::{Evidence, Form, Found, Wanted};
 pub use gather::gather;
 pub use identity::{Identities, IdentityError};
-pub use judge::{Assessment, Judge, Subject};
+pub use judge::{Assessment, Judge, Latest, Subject};
 pub use key::{Key, KeyError};
 pub use notation::{ChainError, Failure, Notation, NotationError, NotationRefused, NotationSigned, Target};
-pub use root::{RootError, TrustRoot};
+pub use root::{FetchedRoot, FetchedRoots, NotFetched, NothingFetched, RootError, TrustRoot};
 pub use sigstore::{Artifact, Demands, Refused, Signed, Signer, Trusted, verify_bundle};
 pub use statement::{Statement, StatementError};
 pub use verdict::{GuardVerdict, Outcome, Proof, Verdict};

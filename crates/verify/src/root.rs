@@ -1,9 +1,12 @@
 //! Trust roots: whose certificates, logs and timestamps are believed. Owns their hash, by which a verdict can name the
-//! root that it rests on.
+//! root that it rests on, and what is said of roots that somebody else fetches.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use windlass_model::Spec;
+use windlass_model::guard::TufRepository;
 
 use crate::bounds;
 use crate::sigstore::Roots;
@@ -44,6 +47,59 @@ impl TrustRoot {
 impl std::fmt::Debug for TrustRoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TrustRoot").field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for TrustRoot {
+    /// By their texts.
+    fn eq(&self, other: &Self) -> bool {
+        self.sha256 == other.sha256
+    }
+}
+
+impl Eq for TrustRoot {}
+
+/// Trust roots that lie outside the configuration. Nothing is fetched here: whoever does lends what there is.
+pub trait FetchedRoots {
+    /// The last trust root of a TUF repository. The configuration has the repository's first root.
+    ///
+    /// # Errors
+    /// There is none at present.
+    fn latest(&self, repository: &TufRepository, spec: &Spec) -> Result<FetchedRoot, NotFetched>;
+}
+
+/// A trust root that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedRoot {
+    /// The root.
+    pub root: TrustRoot,
+    /// When the first of the signatures that vouch for it expires: from then on it is none.
+    pub until: Timestamp,
+    /// Why it could not be fetched anew since.
+    pub failure: Option<String>,
+}
+
+/// Why there is no trust root of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFetched {
+    /// It is on its way.
+    #[error("the trust root was not fetched yet")]
+    Pending,
+    /// It could not be fetched, or it expired.
+    #[error("there is no trust root: {0}")]
+    Failed(String),
+    /// What the Guard says of the repository cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Where nobody fetches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NothingFetched;
+
+impl FetchedRoots for NothingFetched {
+    fn latest(&self, _: &TufRepository, _: &Spec) -> Result<FetchedRoot, NotFetched> {
+        Err(NotFetched::Pending)
     }
 }
 

@@ -11,7 +11,7 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, edit, logs, plan, run, select, verify, verify_bundle};
+use crate::{client, config, edit, logs, plan, run, select, trust_roots, verify, verify_bundle};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ enum Command {
     Verify(Box<verify::VerifyArgs>),
     /// Verify one Sigstore bundle over a file or a digest
     VerifyBundle(verify_bundle::VerifyBundleArgs),
+    /// Fetch the trust roots that Guards take from TUF repositories, for an instance without a network
+    TrustRoots(trust_roots::TrustRootsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -188,7 +190,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Select(args) => block_on(select::run(&args)),
         Command::Edit(args) => edit::run(args),
         Command::Verify(args) => block_on(verify::run(*args)),
-        Command::VerifyBundle(args) => verify_bundle::run(&args),
+        Command::VerifyBundle(args) => block_on(verify_bundle::run(&args)),
+        Command::TrustRoots(args) => block_on(trust_roots::run(&args)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -16,6 +16,8 @@ mod run;
 mod select;
 mod table;
 mod tasks;
+mod trust_roots;
+mod tuf_args;
 mod verify;
 mod verify_bundle;
 

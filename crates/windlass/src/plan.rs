@@ -11,10 +11,12 @@ use clap::{Args, ValueEnum};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
+use windlass_model::{Clock as _, Spec};
 use windlass_notify::{Sender, SenderConfig};
 use windlass_promoter::{BranchPlan, CommitPlan, Parts, Plan, plan};
 use windlass_registry::{Pool, PoolConfig};
 use windlass_store::{ReadOnly, Store};
+use windlass_tuf::{Cache, Roots};
 
 use crate::cli::print;
 use crate::clock::SystemClock;
@@ -92,7 +94,9 @@ pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new().prefix("windlass-plan-").tempdir();
     let scratch = scratch.context("a scratch folder could not be made")?;
     let store = scratch_store(scratch.path(), data.as_deref()).await?;
-    let plan = planned(scratch.path(), store.clone(), configuration.spec).await;
+    let cache = data.as_ref().map_or(Cache::Nowhere, |data| Cache::Read(data.join(windlass_tuf::FOLDER)));
+    let roots = windlass_tuf::fetch(&configuration.spec, &cache, SystemClock.now()).await;
+    let plan = planned(scratch.path(), store.clone(), configuration.spec, roots).await;
     store.close().await.context("the scratch store")?;
     let plan = plan?;
     print(&match output {
@@ -119,7 +123,7 @@ async fn scratch_store(scratch: &Path, data: Option<&Path>) -> anyhow::Result<St
     Store::open(scratch, Arc::new(SystemClock)).await.context("the scratch store")
 }
 
-async fn planned(scratch: &Path, store: Store, spec: Arc<windlass_model::Spec>) -> anyhow::Result<Plan> {
+async fn planned(scratch: &Path, store: Store, spec: Arc<Spec>, roots: Roots) -> anyhow::Result<Plan> {
     let mut registry = Registry::default();
     let pool_config = PoolConfig { proxy_from_environment: true, ..PoolConfig::default() };
     let parts = Parts {
@@ -130,6 +134,7 @@ async fn planned(scratch: &Path, store: Store, spec: Arc<windlass_model::Spec>) 
         sender: Sender::new(&SenderConfig::default()).context("the notifier")?,
         metrics: windlass_promoter::Metrics::register(&mut registry),
         spec: watch::channel(spec).1,
+        roots: watch::channel(Arc::new(roots)).1,
         mirrors: scratch.join("mirrors"),
         git_clients: git_program::clients(),
     };

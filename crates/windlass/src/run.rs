@@ -16,6 +16,7 @@ use windlass_notify::{Sender, SenderConfig};
 use windlass_promoter::{Parts, Promoter};
 use windlass_registry::{Pool, PoolConfig};
 use windlass_store::{Retention, Store};
+use windlass_tuf::{Cache, Refresher, Roots};
 use windlass_watcher::{Schedule, WebhookState};
 use windlass_web::{AdminToken, Limits, admin_router, serve};
 
@@ -86,6 +87,7 @@ async fn assemble(
     // As Flux's controllers, and as the Git client.
     let pool_config = PoolConfig { proxy_from_environment: true, ..PoolConfig::default() };
     let pool = Pool::new(pool_config, windlass_registry::Metrics::register(&mut registry));
+    let roots = trust_roots(settings, &clock, spec.clone(), &mut registry, tasks).await;
     let parts = Parts {
         clock: clock.clone(),
         store: store.clone(),
@@ -93,6 +95,7 @@ async fn assemble(
         sender: Sender::new(&SenderConfig::default()).context("the notifier")?,
         metrics: windlass_promoter::Metrics::register(&mut registry),
         spec: spec.clone(),
+        roots,
         mirrors: settings.data.join("mirrors"),
         git_clients: git_program::clients(),
     };
@@ -102,6 +105,26 @@ async fn assemble(
     let webhooks = WebhookState::new(store.clone(), clock.clone(), spec.clone(), webhook_metrics);
     let schedule = Schedule::new(store.clone(), spec.clone(), clock.clone(), seed(&*clock));
     Ok(World { clock, store, configuration, spec, registry, promoter, webhooks, schedule })
+}
+
+/// What the cache holds is there at once; what is newer is fetched meanwhile.
+async fn trust_roots(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    spec: watch::Receiver<Arc<Spec>>,
+    registry: &mut Registry,
+    tasks: &mut Tasks,
+) -> watch::Receiver<Arc<Roots>> {
+    let parts = windlass_tuf::Parts {
+        clock: clock.clone(),
+        cache: Cache::Keep(settings.data.join(windlass_tuf::FOLDER)),
+        metrics: windlass_tuf::Metrics::register(registry),
+        seed: seed(&**clock),
+    };
+    let configured = spec.borrow().clone();
+    let (refresher, roots) = Refresher::open(parts, &configured).await;
+    tasks.spawn("trust roots", refresher.run(spec, tasks.stop()));
+    roots
 }
 
 /// Binds, tells the command line where, and starts the tasks. Webhooks are taken from here on.

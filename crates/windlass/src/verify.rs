@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 use windlass_model::guard::{
     AttestationRule, Authority, Formats, Guard, GuardRules, Identity, Quorum, Scope, TextRule, Trust,
-    predicate_type,
+    TrustRootSource, TufRepository, predicate_type,
 };
 use windlass_model::resource::{Meta, Origin, Secret, SecretValue};
 use windlass_model::{Clock as _, Digest, ImageName, ObjectKey, Spec, Tag};
@@ -23,6 +23,7 @@ use windlass_verify::{Freshness, Judge, Outcome, Proof, Repositories, Subject, V
 
 use crate::cli::{Output, print};
 use crate::clock::SystemClock;
+use crate::tuf_args::TufArgs;
 use crate::{config, docker_config, table};
 
 /// For one question to the registry.
@@ -58,7 +59,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Guards, as a YAML file or a directory of them, with the Secrets that they name; all that concern the image count
-    #[arg(long, value_name = "PATH", help_heading = "Rules")]
+    #[arg(long, value_name = "PATH", conflicts_with = "tuf_mirror", help_heading = "Rules")]
     guard: Option<PathBuf>,
     /// On behalf of which namespace the image is used; without it, Guards for any namespace count
     #[arg(long, value_name = "NAME", requires = "guard", help_heading = "Rules")]
@@ -90,8 +91,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = annotation, conflicts_with_all = ["guard", "predicate_type"], help_heading = "Rules")]
     annotation: Vec<(String, String)>,
     /// The trust root; by default Sigstore's public good root, as it was when this version was built
-    #[arg(long, value_name = "FILE", conflicts_with = "guard", help_heading = "Rules")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guard", "tuf_mirror"], help_heading = "Rules")]
     trusted_root: Option<PathBuf>,
+    #[command(flatten)]
+    tuf: TufArgs,
     /// The signature need not be in the transparency log
     #[arg(long, conflicts_with = "guard", help_heading = "Rules")]
     insecure_ignore_tlog: bool,
@@ -132,10 +135,19 @@ struct Document<'v> {
 /// An argument is wrong, or there is no such image.
 pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let Wanted { name, tag, digest } = Wanted::parse(&args.image)?;
-    let judges = match &args.guard {
+    let spec = match &args.guard {
         Some(path) => guards(path, &name, args.namespace.as_deref())?,
-        None => vec![Arc::new(stated(&args)?)],
+        None => stated(&args)?,
     };
+    let now = SystemClock.now();
+    let roots = windlass_tuf::fetch(&spec, &args.tuf.cache(), now).await;
+    let judges: Vec<_> =
+        spec.guards.values().map(|guard| Arc::new(Judge::with_roots(guard, &spec, &roots))).collect();
+    if args.guard.is_none() {
+        // What a Guard would make *unknown* is a wrong argument here.
+        let problems = judges.iter().flat_map(|judge| judge.problems());
+        problems.into_iter().next().map_or(Ok(()), |(_, why)| Err(anyhow::Error::msg(why)))?;
+    }
     let registries = Registries::new(&args);
     let repository = registries.repository(&name).map_err(anyhow::Error::msg)?;
     let digest = match (&tag, digest) {
@@ -151,7 +163,6 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let subject = Subject { tenant: "", image: &name, digest: &digest, tag: tag.as_ref(), first_seen: None };
-    let now = SystemClock.now();
     let verdict = Verifier::default().verify(subject, &judges, &registries, now, Freshness::Recent).await;
     let document = Document {
         image: &args.image,
@@ -192,39 +203,35 @@ impl Wanted {
     }
 }
 
-/// The Guards below a path that concern the image.
-fn guards(
-    path: &std::path::Path,
-    image: &ImageName,
-    namespace: Option<&str>,
-) -> anyhow::Result<Vec<Arc<Judge>>> {
+/// The Guards below a path that concern the image, with the Secrets that are there.
+fn guards(path: &std::path::Path, image: &ImageName, namespace: Option<&str>) -> anyhow::Result<Spec> {
     let configuration = config::read(path)?;
     for problem in configuration.problems.iter().filter(|problem| problem.is_error()) {
         eprintln!("{problem}");
     }
-    let spec = &configuration.spec;
-    let concern = |guard: &&Arc<Guard>| match namespace {
+    let mut spec = Spec::clone(&configuration.spec);
+    spec.guards.retain(|_, guard| match namespace {
         Some(namespace) => guard.scope.concerns(image, namespace),
         None => Scope { namespaces: None, ..guard.scope.clone() }.concerns(image, ""),
-    };
-    let judges: Vec<_> =
-        spec.guards.values().filter(concern).map(|guard| Arc::new(Judge::new(guard, spec))).collect();
-    ensure!(!judges.is_empty(), "{}: no Guard concerns {image}", path.display());
-    Ok(judges)
+    });
+    ensure!(!spec.guards.is_empty(), "{}: no Guard concerns {image}", path.display());
+    Ok(spec)
 }
 
 /// The Guard that the arguments state.
-fn stated(args: &VerifyArgs) -> anyhow::Result<Judge> {
+fn stated(args: &VerifyArgs) -> anyhow::Result<Spec> {
     let trust = match &args.key {
         Some(path) => Trust::Keys(docker_config::read_text(path)?),
         None => Trust::Keyless(vec![identity(args)?]),
     };
     let mut spec = Spec::default();
-    let trust_root = ObjectKey::new(ARGUMENTS, "trusted-root");
+    let mut trust_root = args.tuf.repository()?.map(TrustRootSource::Tuf);
     if let Some(path) = &args.trusted_root {
+        let key = ObjectKey::new(ARGUMENTS, "trusted-root");
         let json = docker_config::read_text(path)?.into_bytes();
-        let values = BTreeMap::from([("trusted_root.json".to_owned(), SecretValue::new(json))]);
-        spec.secrets.insert(trust_root.clone(), Arc::new(Secret { meta: meta(&trust_root), values }));
+        let values = BTreeMap::from([(TufRepository::TRUSTED_ROOT.to_owned(), SecretValue::new(json))]);
+        spec.secrets.insert(key.clone(), Arc::new(Secret { meta: meta(&key), values }));
+        trust_root = Some(TrustRootSource::Secret(key));
     }
     let name = match args.key {
         Some(_) => "key",
@@ -238,7 +245,7 @@ fn stated(args: &VerifyArgs) -> anyhow::Result<Judge> {
         sct: !args.insecure_ignore_sct,
         timestamps: false,
         annotations: args.annotation.iter().cloned().collect(),
-        trust_root: args.trusted_root.is_some().then_some(trust_root),
+        trust_root,
     };
     let names = vec![name.to_owned()];
     let mut rules =
@@ -253,12 +260,9 @@ fn stated(args: &VerifyArgs) -> anyhow::Result<Judge> {
         None => rules.signatures = Some(Quorum::AnyOf { authorities: names, minimum: 1 }),
     }
     let key = ObjectKey::new(ARGUMENTS, ARGUMENTS);
-    let judge = Judge::new(&Guard { meta: meta(&key), scope: Scope::default(), rules: Ok(rules) }, &spec);
-    // What a Guard would make *unknown* is a wrong argument here.
-    match judge.problems().into_iter().next() {
-        Some((_, why)) => bail!(why),
-        None => Ok(judge),
-    }
+    let guard = Guard { meta: meta(&key), scope: Scope::default(), rules: Ok(rules) };
+    spec.guards.insert(key, Arc::new(guard));
+    Ok(spec)
 }
 
 fn meta(key: &ObjectKey) -> Meta {

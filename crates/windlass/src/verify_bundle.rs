@@ -8,7 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::{ArgGroup, Args};
 use windlass_model::guard::{Identity, TextRule};
+use windlass_model::{Clock as _, Spec};
 use windlass_verify::{Artifact, Demands, Identities, Key, TrustRoot, Trusted, verify_bundle};
+
+use crate::clock::SystemClock;
+use crate::tuf_args::TufArgs;
 
 /// Largest file that is read, in bytes. What is larger can be given by its digest.
 const MAX_ARTIFACT: u64 = 256 << 20;
@@ -43,11 +47,13 @@ pub(crate) struct VerifyBundleArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The trust root; by default Sigstore's public good root, as it was when this version was built
-    #[arg(long, value_name = "FILE", conflicts_with = "staging")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["staging", "tuf_mirror"])]
     trusted_root: Option<PathBuf>,
     /// Trust Sigstore's staging instance, which proves nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tuf_mirror")]
     staging: bool,
+    #[command(flatten)]
+    tuf: TufArgs,
     /// What was signed: a file, or its digest
     #[arg(value_name = "FILE|sha256:HEX")]
     artifact: String,
@@ -57,12 +63,18 @@ pub(crate) struct VerifyBundleArgs {
 ///
 /// # Errors
 /// An argument is wrong, or a file cannot be read.
-pub(crate) fn run(args: &VerifyBundleArgs) -> anyhow::Result<ExitCode> {
-    let root = match &args.trusted_root {
-        Some(path) => TrustRoot::from_json(&text(path)?)
+pub(crate) async fn run(args: &VerifyBundleArgs) -> anyhow::Result<ExitCode> {
+    let root = match (&args.trusted_root, args.tuf.repository()?) {
+        (Some(path), _) => TrustRoot::from_json(&text(path)?)
             .with_context(|| format!("{} is no trust root", path.display()))?,
-        None if args.staging => TrustRoot::staging()?,
-        None => TrustRoot::public_good()?,
+        (None, Some(repository)) => {
+            let now = SystemClock.now();
+            let cache = args.tuf.cache();
+            let fetched = windlass_tuf::fetch_one(&repository, &Spec::default(), &cache, now).await;
+            fetched.with_context(|| repository.mirror)?.root
+        }
+        (None, None) if args.staging => TrustRoot::staging()?,
+        (None, None) => TrustRoot::public_good()?,
     };
     let bundle = read(&args.bundle, MAX_INPUT)?;
     let bytes;

@@ -7,6 +7,7 @@ use super::nearest::nearest;
 use super::node::{Node, Value};
 use super::notation::notation;
 use super::object::{MAX_LABEL, Object, check_name, meta_of_broken};
+use super::trust_root::trust_root;
 use crate::guard::{
     Authority, Denial, Denied, Formats, Guard, GuardRules, Identity, ImageGlob, Pin, Quorum, Scope, TextRule,
     Trust,
@@ -144,7 +145,7 @@ fn authority(object: &Object<'_>, slot: &Slot<'_>) -> Option<(String, Authority)
         None => false,
     };
     let trust_root = match fields.slot("trustRoot") {
-        Some(slot) => Some(secret_reference(&slot.fields(&["secretRef"])?.required("secretRef")?)?),
+        Some(slot) => Some(trust_root(&slot)?),
         None => None,
     };
     let authority = Authority {
@@ -161,7 +162,7 @@ fn authority(object: &Object<'_>, slot: &Slot<'_>) -> Option<(String, Authority)
 }
 
 /// A default that is loosened is told, whoever looks.
-fn loosened(fields: &Fields<'_>, name: &str, means: &str) -> bool {
+pub(super) fn loosened(fields: &Fields<'_>, name: &str, means: &str) -> bool {
     let Some(slot) = fields.slot(name) else { return false };
     let on = slot.flag().unwrap_or_default();
     if on {

@@ -34,6 +34,7 @@ mod selector;
 mod source_file;
 #[cfg(test)]
 mod testing;
+mod trust_root;
 
 pub use assemble::{Loaded, assemble};
 pub use cross_check::{cross_check, readiness};

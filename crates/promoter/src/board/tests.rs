@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{TestClock, adopted, automation, document, object, policy, repository};
-use windlass_model::Clock as _;
+use windlass_model::{Clock as _, ObjectKey};
 
 const IMAGE: &str = "ghcr.io/org/app";
 
@@ -121,4 +121,17 @@ fn a_configuration_that_breaks_something_is_told_once_and_so_is_its_end() {
     // The others recover when they work.
     let fleet = object(Kind::ImageUpdateAutomation, "fleet");
     assert_eq!(board.ready(&fleet, "fine".to_owned(), now(), |_| {}), Some(NoticeKind::Recovered));
+}
+
+#[test]
+fn a_guard_waits_for_its_trust_root_and_nobody_is_told_before_it_fails() {
+    let guard = "apiVersion: windlass.dev/v1alpha1\nkind: Guard\nmetadata: {name: signed}\nspec:\n  match: {images: ['**']}\n  \
+                 authorities: [{name: ci, keyless: {identities: [{issuer: a, subject: b}]}, trustRoot: {tuf: {}}}]\n  \
+                 require: {signatures: {anyOf: [ci]}}";
+    let board = board(&[guard]);
+    let object = ObjectRef::new(Kind::Guard, ObjectKey::new("signed", "signed"));
+    let (readiness, message) = state(&board, &object);
+    assert_eq!(readiness, Readiness::Pending);
+    assert!(message.contains("`ci`, trust root of https://tuf-repo-cdn.sigstore.dev/"), "{message}");
+    assert_eq!(board.news_of_configuration(), []);
 }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rcgen::KeyPair;
 use windlass_model::ObjectKey;
-use windlass_model::guard::{self, AttestationRule, Formats, Scope, Trust};
+use windlass_model::guard::{
+    self, AttestationRule, Formats, Scope, Trust, TrustRootSource, TufAnchor, TufRepository,
+};
 use windlass_model::resource::{Meta, Origin};
 
 use super::assessment::{MAX_REASON, MAX_REASONS};
 use super::*;
 use crate::evidence::Evidence;
+use crate::root::TrustRoot;
 use crate::testing::{SIGN, attestation, bundle, digest, holds, image, legacy, pair, payload};
 use crate::verdict::{Outcome, Verdict};
 
@@ -48,6 +51,10 @@ pub(crate) fn judge(rules: GuardRules) -> Judge {
 }
 
 fn broken_or(rules: Result<GuardRules, String>) -> Judge {
+    by_roots(rules, &NothingFetched)
+}
+
+fn by_roots(rules: Result<GuardRules, String>, fetched: &dyn FetchedRoots) -> Judge {
     let meta = Meta {
         key: ObjectKey::new("g", "g"),
         labels: BTreeMap::new(),
@@ -55,7 +62,16 @@ fn broken_or(rules: Result<GuardRules, String>) -> Judge {
         origin: Origin { file: Arc::from("guard.yaml"), line: 1 },
         unsupported: Vec::new(),
     };
-    Judge::new(&Guard { meta, scope: Scope::default(), rules }, &Spec::default())
+    Judge::with_roots(&Guard { meta, scope: Scope::default(), rules }, &Spec::default(), fetched)
+}
+
+/// Whatever is asked for, this was fetched.
+struct Fetched(Result<FetchedRoot, NotFetched>);
+
+impl FetchedRoots for Fetched {
+    fn latest(&self, _: &TufRepository, _: &Spec) -> Result<FetchedRoot, NotFetched> {
+        self.0.clone()
+    }
 }
 
 fn verdict_of(judge: &Judge, found: &BTreeMap<ImageName, Found>) -> GuardVerdict {
@@ -306,4 +322,46 @@ fn reasons_are_bounded_lines_without_control_characters() {
     for reason in &verdict.reasons {
         assert!(reason.chars().count() <= MAX_REASON + 1 && !reason.chars().any(char::is_control));
     }
+}
+
+#[test]
+fn a_fetched_trust_root_counts_until_it_expires_and_without_one_nothing_is_known() {
+    let pair = pair();
+    let mut rules = GuardRules { signatures: Some(any_of(&["a"], 1)), ..rules(&[&pair]) };
+    let repository = TufRepository {
+        mirror: "https://tuf.example/".into(),
+        anchor: TufAnchor::PublicGood,
+        target: TufRepository::TRUSTED_ROOT.into(),
+        refresh_interval: TufRepository::REFRESH_INTERVAL,
+        offline: false,
+    };
+    rules.authorities.get_mut("a").unwrap().trust_root = Some(TrustRootSource::Tuf(repository));
+    let judge = |latest| by_roots(Ok(rules.clone()), &Fetched(latest));
+    let verdict = |judge: &Judge| verdict_of(judge, &holds(vec![bundle(&pair, &digest(1), SIGN, "null")]));
+    let root = |root: TrustRoot, until| FetchedRoot { root, until, failure: None };
+    let (good, staging) = (TrustRoot::public_good().unwrap(), TrustRoot::staging().unwrap());
+    let second = jiff::SignedDuration::from_secs(1);
+
+    let valid = judge(Ok(root(good.clone(), now() + second)));
+    let allowed = verdict(&valid);
+    assert_eq!(allowed.outcome, Outcome::Allowed, "{:?}", allowed.reasons);
+    assert_eq!(allowed.evidence[0].trust_root, good.sha256());
+    let expired = verdict(&judge(Ok(root(good.clone(), now()))));
+    assert_eq!(expired.outcome, Outcome::Unknown);
+    assert!(expired.reasons.iter().any(|why| why.contains("https://tuf.example/ expired at")), "{expired:?}");
+    for why in [NotFetched::Pending, NotFetched::Failed("it is down".into())] {
+        let judge = judge(Err(why.clone()));
+        assert_eq!(verdict(&judge).outcome, Outcome::Unknown);
+        assert!(judge.problems().is_empty(), "it is no mistake of the Guard");
+        assert_eq!(judge.latest_roots().map(|latest| latest.root).collect::<Vec<_>>(), [Err(&why)]);
+    }
+    let unusable = judge(Err(NotFetched::Unusable("no root".into())));
+    assert_eq!(unusable.problems(), [("spec.authorities.a".to_owned(), "no root".to_owned())]);
+
+    // What is remembered by one root is not known by another; a later end of the same one changes nothing.
+    let (later, other) =
+        (judge(Ok(root(good, now() + second * 9))), judge(Ok(root(staging, now() + second))));
+    assert_eq!(valid.fingerprint(), later.fingerprint());
+    assert_ne!(valid.fingerprint(), other.fingerprint());
+    assert_ne!(valid.fingerprint(), judge(Err(NotFetched::Pending)).fingerprint());
 }

@@ -8,6 +8,7 @@ use windlass_model::load::{Loaded, Problem, Severity, cross_check, readiness};
 use windlass_model::resource::Resource as _;
 use windlass_model::{ObjectKey, ObjectRef, Spec};
 use windlass_promoter::signing_problems;
+use windlass_tuf::Roots;
 use windlass_verify::Judge;
 
 /// A configuration at one instant. A reload makes a new one; resources that did not change are shared between the two.
@@ -78,7 +79,7 @@ impl Configuration {
 fn guard_problems(spec: &Spec, found: &mut Vec<Problem>, readiness: &mut BTreeMap<ObjectRef, String>) {
     for guard in spec.guards.values() {
         let object = guard.object_ref();
-        for (field, message) in Judge::new(guard, spec).problems() {
+        for (field, message) in Judge::with_roots(guard, spec, &Roots::default()).problems() {
             let told = |problem: &Problem| problem.object.as_ref() == Some(&object) && problem.field == field;
             if found.iter().any(told) {
                 continue;

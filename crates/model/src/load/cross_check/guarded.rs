@@ -1,13 +1,11 @@
 //! Guards: what they need and do not find.
 
 use super::{About, Check};
-use crate::guard::{Guard, NotationTrust, Trust};
+use crate::guard::{Guard, NotationTrust, Trust, TrustRootSource, TufRepository};
 use crate::resource::ImageRepository;
 
 /// How the keys of public keys end, as cosign names them and Flux finds them.
 const PUBLIC_KEY: &str = ".pub";
-/// The key of a trust root.
-const TRUSTED_ROOT: &str = "trusted_root.json";
 
 impl Check<'_> {
     /// Where a Guard is required, an image without one is not written.
@@ -44,10 +42,15 @@ impl Check<'_> {
             if let Trust::Notation(notation) = &authority.trust {
                 self.notation(&about, &field, notation);
             }
-            if let Some(key) = &authority.trust_root
+            if let Some(source) = &authority.trust_root
+                && let Some(key) = source.secret()
                 && let Some(secret) = self.secret_at(&about, &field, key)
             {
-                self.text(&about, &field, secret, TRUSTED_ROOT);
+                let holds = match source {
+                    TrustRootSource::Secret(_) => TufRepository::TRUSTED_ROOT,
+                    TrustRootSource::Tuf(_) => TufRepository::ROOT,
+                };
+                self.text(&about, &field, secret, holds);
             }
         }
     }
