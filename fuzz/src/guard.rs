@@ -70,7 +70,7 @@ pub fn guard(data: &[u8]) {
     assert!(spec.guards_of(&image, "prod").next().is_some(), "the Guard before it is gone:\n{text}");
 }
 
-fn check(rules: &GuardRules, text: &str) {
+pub(crate) fn check(rules: &GuardRules, text: &str) {
     let known =
         |names: &[String]| !names.is_empty() && names.iter().all(|name| rules.authorities.contains_key(name));
     match &rules.signatures {

@@ -16,6 +16,7 @@ mod sideband;
 
 pub mod evidence;
 pub mod guard;
+pub mod import;
 pub mod manifest;
 pub mod notation;
 pub mod policy;

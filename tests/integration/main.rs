@@ -11,6 +11,7 @@ mod edit;
 mod garbage;
 mod git_program;
 mod github_app;
+mod guard_import;
 mod guards;
 mod hands;
 mod notices;

@@ -83,11 +83,12 @@ enum End {
     Inputs,
 }
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 16] = [
     Target { name: "bundle", seeds: Seeds::Bundles, longest: 16_384, inputs: 4_000 },
     Target { name: "constraint", seeds: Seeds::Constraints, longest: 256, inputs: 40_000 },
     Target { name: "filter", seeds: Seeds::Filters, longest: 512, inputs: 4_000 },
     Target { name: "guard", seeds: Seeds::Own, longest: 2048, inputs: 8_000 },
+    Target { name: "import", seeds: Seeds::Own, longest: 2048, inputs: 8_000 },
     Target { name: "layer", seeds: Seeds::Layers, longest: 16_384, inputs: 4_000 },
     Target { name: "markers", seeds: Seeds::Markers, longest: 2048, inputs: 8_000 },
     Target { name: "notation", seeds: Seeds::Envelopes, longest: 16_384, inputs: 60_000 },

@@ -98,12 +98,14 @@ impl ImageGlob {
             &self.components,
             &name,
             |glob| glob == "**",
-            |glob, component| {
-                let glob: Vec<u8> = glob.bytes().collect();
-                matches_sequence(&glob, component.as_bytes(), |byte| *byte == b'*', |a, b| a == b)
-            },
+            |glob, component| matches_component(glob, component),
         )
     }
+}
+
+/// Whether one component matches, in which `*` stands for any number of characters.
+pub(crate) fn matches_component(glob: &str, component: &str) -> bool {
+    matches_sequence(glob.as_bytes(), component.as_bytes(), |byte| *byte == b'*', |a, b| a == b)
 }
 
 impl FromStr for ImageGlob {

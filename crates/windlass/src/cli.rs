@@ -11,7 +11,9 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
-use crate::{client, config, edit, logs, plan, run, select, trust_roots, verify, verify_bundle};
+use crate::{
+    client, config, edit, guard_import, logs, plan, run, select, trust_roots, verify, verify_bundle,
+};
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
 #[derive(Debug, Parser)]
@@ -57,6 +59,9 @@ enum Command {
     VerifyBundle(verify_bundle::VerifyBundleArgs),
     /// Fetch the trust roots that Guards take from TUF repositories, for an instance without a network
     TrustRoots(trust_roots::TrustRootsArgs),
+    /// Make Guards out of other tools' policies
+    #[command(subcommand)]
+    Guard(guard_import::GuardCommand),
 }
 
 #[derive(Debug, Args)]
@@ -192,6 +197,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify(args) => block_on(verify::run(*args)),
         Command::VerifyBundle(args) => block_on(verify_bundle::run(&args)),
         Command::TrustRoots(args) => block_on(trust_roots::run(&args)),
+        Command::Guard(command) => guard_import::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

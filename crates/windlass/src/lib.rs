@@ -9,6 +9,7 @@ mod docker_config;
 mod edit;
 mod endpoint;
 mod git_program;
+mod guard_import;
 mod instance;
 mod logs;
 mod plan;

@@ -251,6 +251,15 @@ impl<'n> Slot<'n> {
         Some(fields)
     }
 
+    /// The fields of a map of which only some concern us.
+    pub(super) fn open_fields(&self) -> Option<Fields<'n>> {
+        let Value::Map(entries) = &self.node.value else {
+            self.wrong_type("a map");
+            return None;
+        };
+        Some(Fields { sink: self.sink, path: self.path.clone(), line: self.line, entries })
+    }
+
     /// The name in a `{name: …}` reference to an object of the same namespace.
     pub(super) fn local_reference(&self) -> Option<String> {
         let name = self.fields(&["name"])?.required("name")?;

@@ -5,6 +5,7 @@
 //! * [`read`] turns one file's text into a [`SourceFile`].
 //! * [`assemble`] puts files together into a [`Spec`](crate::Spec).
 //! * [`cross_check`] finds what one file alone cannot show: dangling references, missing keys of Secrets.
+//! * [`import`] turns other tools' verification policies into Guards.
 //! * [`readiness`] says why an object cannot be acted on.
 
 mod assemble;
@@ -19,6 +20,7 @@ mod git_repository;
 mod guard;
 mod image_policy;
 mod image_repository;
+pub mod import;
 mod kinds;
 mod nearest;
 mod node;
