@@ -2,10 +2,10 @@
 //! authority is enough; one with `attestations` is judged by them alone; a key without `ctlog` ignores the log.
 
 use super::super::fields::{Fields, Slot};
-use super::glob::{Dialect, globs};
+use super::glob::Dialect;
 use super::parts::{
-    BUNDLE, FULCIO, LEGACY, MAX_ITEMS, REKOR, authority, identities, is_public, is_sha256, key, repository,
-    secret_keys, without,
+    BUNDLE, FULCIO, LEGACY, MAX_ITEMS, REKOR, add_globs, authority, identities, is_public, is_sha256, key,
+    repository, secret_keys, without,
 };
 use super::policy::{Draft, Policy};
 use crate::guard::{AttestationRule, Authority, GuardRules, ImageGlob, Quorum, Trust, predicate_type};
@@ -63,10 +63,7 @@ fn images(policy: &Policy<'_>, slot: &Slot<'_>) -> Option<Vec<ImageGlob>> {
     let mut all = Vec::new();
     for item in slot.list(MAX_ITEMS)? {
         let glob = item.fields(&["glob"])?.required("glob")?;
-        match globs(glob.filled_text()?, Dialect::PolicyController) {
-            Ok(found) => all.extend(found.into_iter().filter(|glob| !all.contains(glob)).collect::<Vec<_>>()),
-            Err(why) => policy.refuse(&glob, why),
-        }
+        add_globs(policy, &glob, Dialect::PolicyController, &mut all)?;
     }
     Some(all)
 }
@@ -163,9 +160,10 @@ fn keyless(policy: &Policy<'_>, slot: &Slot<'_>, formats: crate::guard::Formats)
 /// `static`: an authority that looks at nothing.
 fn fixed(policy: &Policy<'_>, slot: &Slot<'_>) -> Option<()> {
     let fields = slot.fields(&["action", "message"])?;
-    match fields.required("action")?.choice(&[("pass", true), ("fail", false)])? {
-        true => policy.refuse(slot, "lets every image through: the policy asks for nothing"),
-        false => policy.note(slot, "lets no image through, and is not needed beside other authorities"),
+    if fields.required("action")?.choice(&[("pass", true), ("fail", false)])? {
+        policy.refuse(slot, "lets every image through: the policy asks for nothing");
+    } else {
+        policy.note(slot, "lets no image through, and is not needed beside other authorities");
     }
     Some(())
 }

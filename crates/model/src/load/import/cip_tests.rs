@@ -3,7 +3,8 @@ use crate::guard::{Formats, Identity, Quorum, TextRule, Trust};
 
 /// A policy with these authorities, each on a line from line 7 on.
 fn with(rest: &str, authorities: &[&str]) -> String {
-    let authorities: String = authorities.iter().map(|authority| format!("  - {authority}\n")).collect();
+    let authorities: Vec<_> = authorities.iter().map(|authority| format!("  - {authority}\n")).collect();
+    let authorities = authorities.concat();
     format!(
         "apiVersion: policy.sigstore.dev/v1beta1\nkind: ClusterImagePolicy\nmetadata: {{name: signed}}\nspec:\n  images: [{{glob: \
          'ghcr.io/acme/**'}}]\n  authorities:\n{authorities}{rest}"

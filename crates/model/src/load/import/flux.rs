@@ -109,7 +109,7 @@ fn public_keys(policy: &Policy<'_>, slot: &Slot<'_>) -> Option<Trust> {
         return Some(Trust::KeySecret(key));
     };
     let mut all = String::new();
-    for name in secret.values.keys().filter(|name| name.ends_with(".pub")) {
+    for name in secret.values.keys().filter(|name| name.strip_suffix(".pub").is_some()) {
         // One that cannot be read is left out: fewer signers count.
         for trust in secret.text(name).and_then(|text| keys(policy, slot, text)).unwrap_or_default() {
             if let Trust::Keys(pem) = trust {

@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::super::fields::{Slot, shown};
-use super::glob::{Dialect, globs};
+use super::glob::Dialect;
 use super::parts::{
-    LEGACY, MAX_ITEMS, REKOR, authority, identities, is_public, is_sha256, key, repository, without,
+    LEGACY, MAX_ITEMS, REKOR, add_globs, authority, identities, is_public, is_sha256, key, repository,
+    without,
 };
 use super::policy::{Draft, Policy};
 use crate::guard::{AttestationRule, Authority, GuardRules, ImageGlob, Quorum, Trust, predicate_type};
@@ -101,10 +102,7 @@ fn images(policy: &Policy<'_>, slot: &Slot<'_>) -> Option<Vec<ImageGlob>> {
             continue;
         }
         let glob = fields.required("glob")?;
-        match globs(glob.filled_text()?, Dialect::Kyverno) {
-            Ok(found) => all.extend(found.into_iter().filter(|glob| !all.contains(glob)).collect::<Vec<_>>()),
-            Err(why) => policy.refuse(&glob, why),
-        }
+        add_globs(policy, &glob, Dialect::Kyverno, &mut all)?;
     }
     Some(all)
 }

@@ -3,10 +3,11 @@ use super::asked;
 use crate::guard::{Quorum, Trust};
 
 fn with(validations: &[&str]) -> String {
-    let validations: String = validations
+    let validations: Vec<_> = validations
         .iter()
         .map(|text| format!("  - expression: >-\n      {text}\n    message: no\n"))
         .collect();
+    let validations = validations.concat();
     format!(
         "apiVersion: policies.kyverno.io/v1beta1\nkind: ImageValidatingPolicy\nmetadata: {{name: signed}}\nspec:\n  \
          validationActions: [Deny]\n  matchConstraints: {{}}\n  matchImageReferences: [{{glob: 'ghcr.io/acme/*'}}]\n  attestors:\n  - name: key\n    \

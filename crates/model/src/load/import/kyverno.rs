@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::super::fields::{Fields, Slot};
 use super::super::node::Value;
-use super::glob::{Dialect, globs};
+use super::glob::Dialect;
 use super::parts::{
-    BUNDLE, LEGACY, MAX_ITEMS, REKOR, authority, expression, identity, is_public, is_sha256, keys,
+    BUNDLE, LEGACY, MAX_ITEMS, REKOR, add_globs, authority, expression, identity, is_public, is_sha256, keys,
     repository, secret_keys, without,
 };
 use super::policy::{Draft, Policy};
@@ -109,10 +109,7 @@ fn verify(policy: &Policy<'_>, slot: &Slot<'_>, name: &str) -> Option<Vec<Draft>
     let images = images(policy, &fields)?;
     let defaults = Defaults {
         formats,
-        repository: match fields.slot("repository") {
-            Some(slot) => Some(repository(&slot)?),
-            None => None,
-        },
+        repository: fields.slot("repository").and_then(|slot| repository(&slot)),
         annotations: fields.text_map("annotations"),
     };
     let mut drafts = Vec::new();
@@ -141,8 +138,8 @@ fn verify(policy: &Policy<'_>, slot: &Slot<'_>, name: &str) -> Option<Vec<Draft>
 
 /// What is about Kyverno's own working, and what cannot be said by a Guard.
 fn switches(policy: &Policy<'_>, fields: &Fields<'_>) -> Option<()> {
-    for name in ["image", "key", "roots", "subject", "issuer", "additionalExtensions"] {
-        if let (Some(slot), true) = (fields.slot(name), name != "image") {
+    for name in ["key", "roots", "subject", "issuer", "additionalExtensions"] {
+        if let Some(slot) = fields.slot(name) {
             policy.refuse(&slot, "is the old form: write `attestors`");
         }
     }
@@ -158,15 +155,15 @@ fn switches(policy: &Policy<'_>, fields: &Fields<'_>) -> Option<()> {
     if let Some(slot) = fields.slot("failureAction") {
         audit(policy, &slot);
     }
-    if let Some(slot) = fields.slot("required")
-        && !slot.flag()?
-    {
-        policy.note(&slot, "the Guard asks for the signature all the same");
-    }
-    if let Some(slot) = fields.slot("mutateDigest")
-        && !slot.flag()?
-    {
-        policy.note(&slot, "the Guard writes the verified digest: with `pin: never` it would not");
+    for (name, why) in [
+        ("required", "the Guard asks for the signature all the same"),
+        ("mutateDigest", "the Guard writes the verified digest: with `pin: never` it would not"),
+    ] {
+        if let Some(slot) = fields.slot(name)
+            && !slot.flag()?
+        {
+            policy.note(&slot, why);
+        }
     }
     if fields.flag("cosignOCI11")
         && let Some(slot) = fields.slot("cosignOCI11")
@@ -179,8 +176,8 @@ fn switches(policy: &Policy<'_>, fields: &Fields<'_>) -> Option<()> {
     if let Some(slot) = fields.slot("imageRegistryCredentials") {
         policy.note(&slot, "credentials are those of the ImageRepository");
     }
-    fields.slot("verifyDigest").map_or(Some(true), |slot| slot.flag())?;
-    fields.slot("useCache").map_or(Some(true), |slot| slot.flag())?;
+    fields.flag("verifyDigest");
+    fields.flag("useCache");
     Some(())
 }
 
@@ -193,10 +190,7 @@ fn images(policy: &Policy<'_>, fields: &Fields<'_>) -> Option<Vec<ImageGlob>> {
     }
     let mut all = Vec::new();
     for slot in slots {
-        match globs(slot.filled_text()?, Dialect::Kyverno) {
-            Ok(found) => all.extend(found.into_iter().filter(|glob| !all.contains(glob)).collect::<Vec<_>>()),
-            Err(why) => policy.refuse(&slot, why),
-        }
+        add_globs(policy, &slot, Dialect::Kyverno, &mut all)?;
     }
     Some(all)
 }
@@ -266,10 +260,7 @@ fn entry(policy: &Policy<'_>, slot: &Slot<'_>, defaults: &Defaults) -> Option<Ve
             return None;
         }
     };
-    let source = match fields.slot("repository") {
-        Some(slot) => Some(repository(&slot)?),
-        None => defaults.repository.clone(),
-    };
+    let source = fields.slot("repository").map_or(defaults.repository.clone(), |slot| repository(&slot));
     let annotations = fields.text_map("annotations");
     if annotations
         .iter()

@@ -155,8 +155,8 @@ pub fn import(files: &[(String, String)], semantics: &dyn Semantics) -> Import {
                 Some(Err(why)) => remarks.push(refusal(path, node.line, why)),
                 None => {}
             }
-            let named = |remark| Remark { object: found.object.clone(), ..remark };
-            import.remarks.extend(remarks.into_iter().map(named));
+            let with_object = |remark| Remark { object: found.object.clone(), ..remark };
+            import.remarks.extend(remarks.into_iter().map(with_object));
         }
     }
     import.remarks.sort();

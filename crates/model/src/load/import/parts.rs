@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::super::fields::{Fields, Slot, shown};
+use super::glob::{Dialect, globs};
 use super::policy::Policy;
-use crate::guard::{Authority, Formats, Identity, TextRule, Trust};
+use crate::guard::{Authority, Formats, Identity, ImageGlob, TextRule, Trust};
 use crate::image::ImageName;
 use crate::resource::Secret;
 
@@ -193,6 +194,26 @@ pub(super) fn is_sha256(policy: &Policy<'_>, fields: &Fields<'_>, name: &str) ->
     }
     policy.leave_out(&slot, "is not carried over: only sha256 is");
     None
+}
+
+/// A pattern's images. One that cannot be carried over refuses the document: the policy covers its images too.
+pub(super) fn add_globs(
+    policy: &Policy<'_>,
+    slot: &Slot<'_>,
+    dialect: Dialect,
+    all: &mut Vec<ImageGlob>,
+) -> Option<()> {
+    match globs(slot.filled_text()?, dialect) {
+        Ok(found) => {
+            for glob in found {
+                if !all.contains(&glob) {
+                    all.push(glob);
+                }
+            }
+        }
+        Err(why) => policy.refuse(slot, why),
+    }
+    Some(())
 }
 
 /// Another repository for signatures.

@@ -61,7 +61,9 @@ fn authority(out: &mut String, authority: &Authority) {
         }
         Trust::Keyless(identities) => {
             out.push_str("    keyless:\n      identities:\n");
-            identities.iter().for_each(|identity| self::identity(out, identity));
+            for identity in identities {
+                self::identity(out, identity);
+            }
         }
     }
     if let Some(source) = &authority.source {
