@@ -132,8 +132,13 @@ fn with_short_names(lists: Vec<Vec<String>>) -> Vec<Vec<String>> {
         if !host || (list.len() == 1 && first != "**") {
             continue;
         }
-        if first.contains('*') && first != "**" && HUB.iter().any(|name| matches_component(&first, name)) {
-            all.push([&[HUB[1].to_owned()], &list[1..]].concat());
+        // A `**` in front may stand for nothing.
+        let from = usize::from(first == "**");
+        let is_hub = |host: &String| {
+            host != "**" && host.contains('*') && HUB.iter().any(|name| matches_component(host, name))
+        };
+        if list.get(from).is_some_and(is_hub) && list.len() > from + 1 {
+            all.push([&[HUB[1].to_owned()], &list[from + 1..]].concat());
         }
         all.push(list);
     }

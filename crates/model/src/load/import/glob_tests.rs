@@ -38,6 +38,7 @@ fn patterns_of_kyverno_cross_slashes_and_know_short_names() {
         ("ghcr.io/acme/app:*", &["ghcr.io/acme/app"]),
         ("ghcr.io/a*b/c:1", &["ghcr.io/a*b/c", "ghcr.io/a*/**/*b/c"]),
         ("docker.io/nginx*", &["docker.io/nginx*/**", "index.docker.io/library/nginx*"]),
+        ("*.io/a*", &["index.docker.io/a*/**", "**/*.io/a*/**", "index.docker.io/library/a*"]),
         ("ghcr*", &["index.docker.io/ghcr*/**", "ghcr*/**", "index.docker.io/library/ghcr*"]),
     ] {
         assert_eq!(texts(pattern, Dialect::Kyverno), expected, "{pattern}");
@@ -55,8 +56,13 @@ fn what_cannot_be_carried_over_is_refused() {
     assert!(globs(&many, Dialect::Kyverno).unwrap_err().contains("more than 64"));
 }
 
-/// The source's own rule, as a regular expression.
+/// The source's own rule, as a regular expression. policy-controller reads two patterns as Docker Hub's.
 fn oracle(pattern: &str, dialect: Dialect) -> Regex {
+    let pattern = match (dialect, pattern) {
+        (Dialect::PolicyController, "*") => "index.docker.io/library/*",
+        (Dialect::PolicyController, "*/*") => "index.docker.io/*/*",
+        _ => pattern,
+    };
     let mut text = regex::escape(pattern);
     match dialect {
         Dialect::PolicyController => text = text.replace(r"\*\*", ".+").replace(r"\*", "[^/]+"),
