@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use windlass_testkit::locate::{
-    COSIGN_VARIABLES, GITEA_VARIABLE, HELM_VARIABLE, KUSTOMIZE_VARIABLE, REFERRERS_REGISTRY_VARIABLE,
-    REGISTRY_VARIABLE, SSHD_VARIABLE, WINDLASS_VARIABLE, target_folder,
+    COSIGN_VARIABLES, GITEA_VARIABLE, HELM_VARIABLE, KUSTOMIZE_VARIABLE, NATS_SERVER_VARIABLE,
+    REFERRERS_REGISTRY_VARIABLE, REGISTRY_VARIABLE, SSHD_VARIABLE, WINDLASS_VARIABLE, target_folder,
 };
 
 use crate::run::{Shown, captured, shown};
@@ -53,6 +53,7 @@ fn tests(root: &Path, tools: &Tools) -> Result<()> {
     command.env(KUSTOMIZE_VARIABLE, &tools.kustomize);
     command.env(HELM_VARIABLE, &tools.helm);
     command.env(GITEA_VARIABLE, &tools.gitea);
+    command.env(NATS_SERVER_VARIABLE, &tools.nats_server);
     command.env(SSHD_VARIABLE, &tools.sshd);
     command.env(COSIGN_VARIABLES[0], &tools.cosigns[0]);
     command.env(COSIGN_VARIABLES[1], &tools.cosigns[1]);

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use windlass_testkit::locate::{
-    COSIGNS_IN_TARGET, HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, REGISTRIES_IN_TARGET, REGISTRY_NAMES,
-    SSHD_IN_SYSTEM, SSHD_IN_TARGET, on_path, target_folder,
+    COSIGNS_IN_TARGET, HELM_IN_TARGET, KUSTOMIZE_IN_TARGET, NATS_SERVER_IN_TARGET, REGISTRIES_IN_TARGET,
+    REGISTRY_NAMES, SSHD_IN_SYSTEM, SSHD_IN_TARGET, on_path, target_folder,
 };
 
 use crate::run::{captured, shown};
@@ -21,6 +21,7 @@ const CARGO_DENY: &str = "0.20.2";
 const REGISTRY: &str = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2";
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
 const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
+const NATS_SERVER: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 /// The last of each line: they sign in different forms by default.
 const COSIGNS: [&str; 2] =
     ["github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5", "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"];
@@ -36,6 +37,7 @@ pub(crate) struct Tools {
     pub(crate) kustomize: PathBuf,
     pub(crate) helm: PathBuf,
     pub(crate) gitea: PathBuf,
+    pub(crate) nats_server: PathBuf,
     pub(crate) sshd: PathBuf,
     pub(crate) cosigns: [PathBuf; 2],
 }
@@ -51,6 +53,7 @@ pub(crate) fn everything() -> Result<Tools> {
         kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
         helm: oracle(HELM, HELM_IN_TARGET)?,
         gitea: forge::gitea()?,
+        nats_server: oracle(NATS_SERVER, NATS_SERVER_IN_TARGET)?,
         sshd: sshd()?,
         cosigns: [oracle(COSIGNS[0], COSIGNS_IN_TARGET[0])?, oracle(COSIGNS[1], COSIGNS_IN_TARGET[1])?],
     };
@@ -59,6 +62,7 @@ pub(crate) fn everything() -> Result<Tools> {
     eprintln!("kustomize   {}", tools.kustomize.display());
     eprintln!("helm        {}", tools.helm.display());
     eprintln!("gitea       {}", tools.gitea.display());
+    eprintln!("nats-server {}", tools.nats_server.display());
     eprintln!("sshd        {}", tools.sshd.display());
     eprintln!("cosign 2    {}", tools.cosigns[0].display());
     eprintln!("cosign 3    {}", tools.cosigns[1].display());

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectKey, Tag};
 
 use crate::column::{key_text, micros, parse_key, timestamp};
@@ -9,7 +10,7 @@ use crate::error::Cause;
 use crate::ledger::{OrUnreadable as _, load};
 
 /// What Git and a policy agreed upon in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The ImageUpdateAutomation.
     pub automation: ObjectKey,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 use windlass_model::ObjectRef;
 
 use crate::column::{
@@ -11,7 +12,7 @@ use crate::error::Cause;
 use crate::writer::Transaction;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
@@ -26,7 +27,7 @@ pub struct AuditEntry {
 }
 
 /// What can happen, from an event to its confirmation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AuditKind {
     /// A delivery was accepted.
     Received,

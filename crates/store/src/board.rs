@@ -5,7 +5,8 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::writer::Request;
 
@@ -14,8 +15,11 @@ use crate::writer::Request;
 pub(crate) struct Board {
     work: watch::Sender<u64>,
     outbox: watch::Sender<u64>,
+    leases: watch::Sender<u64>,
+    losses: watch::Sender<u64>,
     claimed: AtomicU64,
     returned: Mutex<Vec<Returned>>,
+    something_returned: Notify,
     writer: mpsc::WeakSender<Request>,
 }
 
@@ -28,13 +32,16 @@ pub(crate) struct Changes {
     pub(crate) outbox: bool,
     /// A key was claimed or given back.
     pub(crate) claims: bool,
+    /// A lease became free.
+    pub(crate) leases: bool,
 }
 
 /// A claim that its caller never received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Returned {
     Work { target: String, generation: i64 },
     Notice { id: String },
+    Lease { name: String, term: i64 },
 }
 
 impl Board {
@@ -42,8 +49,11 @@ impl Board {
         Arc::new(Self {
             work: watch::Sender::new(0),
             outbox: watch::Sender::new(0),
+            leases: watch::Sender::new(0),
+            losses: watch::Sender::new(0),
             claimed: AtomicU64::new(0),
             returned: Mutex::default(),
+            something_returned: Notify::new(),
             writer,
         })
     }
@@ -54,6 +64,20 @@ impl Board {
 
     pub(crate) fn outbox(&self) -> watch::Receiver<u64> {
         self.outbox.subscribe()
+    }
+
+    pub(crate) fn leases(&self) -> watch::Receiver<u64> {
+        self.leases.subscribe()
+    }
+
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
+    }
+
+    /// What the queue held is gone; everything that the state says may have changed.
+    pub(crate) fn announce_loss(&self) {
+        self.losses.send_modify(|count| *count = count.wrapping_add(1));
+        self.announce(Changes { work: true, outbox: true, claims: true, leases: true });
     }
 
     pub(crate) fn claimed(&self) -> u64 {
@@ -72,6 +96,9 @@ impl Board {
         if changes.outbox {
             self.outbox.send_modify(|count| *count = count.wrapping_add(1));
         }
+        if changes.leases {
+            self.leases.send_modify(|count| *count = count.wrapping_add(1));
+        }
     }
 
     pub(crate) fn take_returned(&self) -> Vec<Returned> {
@@ -83,44 +110,18 @@ impl Board {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner).extend(items);
     }
 
+    /// Waits for something to be given back since the last time. For one waiter.
+    pub(crate) async fn something_returned(&self) {
+        self.something_returned.notified().await;
+    }
+
     /// As [`Self::put_returned`], and makes sure that there is a next transaction.
-    fn give_back(&self, items: impl IntoIterator<Item = Returned>) {
+    pub(crate) fn give_back(&self, items: impl IntoIterator<Item = Returned>) {
         self.put_returned(items);
+        self.something_returned.notify_one();
         if let Some(writer) = self.writer.upgrade() {
             // A full queue needs no wake-up: the writer looks at what was returned before each transaction.
             let _ = writer.try_send(Request::Wake);
-        }
-    }
-}
-
-/// Claims on their way to the caller. If the caller is gone (its future was dropped), they are given back.
-#[must_use = "claims that are not accepted are given back"]
-pub(crate) struct Handover<T: Claim> {
-    items: Vec<T>,
-    board: Arc<Board>,
-}
-
-/// Something that one caller holds until it reports on it.
-pub(crate) trait Claim {
-    /// What to tell the writer when the caller never had it.
-    fn returned(&self) -> Returned;
-}
-
-impl<T: Claim> Handover<T> {
-    pub(crate) fn new(items: Vec<T>, board: Arc<Board>) -> Self {
-        Self { items, board }
-    }
-
-    /// The caller has them now.
-    pub(crate) fn accept(mut self) -> Vec<T> {
-        mem::take(&mut self.items)
-    }
-}
-
-impl<T: Claim> Drop for Handover<T> {
-    fn drop(&mut self) {
-        if !self.items.is_empty() {
-            self.board.give_back(self.items.iter().map(Claim::returned));
         }
     }
 }

@@ -8,21 +8,31 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{StoreErrorKind, kind_of};
 use crate::folder::OpenError;
+use crate::outbox;
+use crate::writer::Use;
 
 /// Marks the file as ours (`PRAGMA application_id`): "WNDL".
 const APPLICATION_ID: i64 = 0x574e_444c;
 /// Migration `n` brings schema `n` to schema `n + 1`; `PRAGMA user_version` holds the schema's number.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 /// Only a person's `sqlite3` shell can hold a lock against us; it is given this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// There are about sixty distinct statements; all of them stay prepared.
 const STATEMENTS: usize = 128;
 
-/// Claims are held in the writer's connection alone: they cost no disk write, roll back with their transaction,
-/// and die with the process.
-const CLAIMS: &str =
-    "CREATE TEMP TABLE claims (work INTEGER PRIMARY KEY, generation INTEGER NOT NULL) STRICT";
+/// An embedded store holds claims and leases in the writer's connection alone: they cost no disk write, roll back with
+/// their transaction, and die with the process.
+const HELD: &str = "
+    CREATE TEMP TABLE claims (work INTEGER PRIMARY KEY, generation INTEGER NOT NULL, owner INTEGER NOT NULL) STRICT;
+    CREATE TEMP TABLE leases (name TEXT PRIMARY KEY, term INTEGER NOT NULL, owner INTEGER NOT NULL) STRICT;";
+
+/// What a copy of a shared state has besides.
+const SHARED: &str = include_str!("schema/shared.sql");
 
 /// The newest schema that this program knows.
 pub(crate) fn supported_schema() -> i64 {
@@ -30,21 +40,25 @@ pub(crate) fn supported_schema() -> i64 {
 }
 
 /// Opens the one connection that writes: durable on every commit, and migrated.
-pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn open_writer(path: &Path, use_of: Use) -> Result<Connection, OpenError> {
     let explain = |source| explain(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(explain)?;
     tune(&connection).map_err(explain)?;
     let identity = Identity::read(&connection).map_err(explain)?;
     identity.check(path)?;
+    identity.check_use(path, use_of)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(explain)?;
     if mode != "wal" {
         return Err(OpenError::NoWriteAheadLog { path: path.to_owned() });
     }
     prepare_writer(&connection).map_err(explain)?;
-    migrate(&mut connection, identity.schema).map_err(explain)?;
-    connection.execute_batch(CLAIMS).map_err(explain)?;
+    let prepared = match use_of {
+        Use::Embedded => migrate(&mut connection, identity.schema).and_then(|()| take_over(&connection)),
+        Use::Shared => share(&mut connection, identity.schema),
+    };
+    prepared.map_err(explain)?;
     Ok(connection)
 }
 
@@ -84,6 +98,8 @@ struct Identity {
     application: i64,
     schema: i64,
     tables: i64,
+    /// Whether it is a copy of a shared state.
+    shared: bool,
 }
 
 impl Identity {
@@ -92,7 +108,23 @@ impl Identity {
             application: connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
             schema: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
             tables: connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+            shared: connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'position')",
+                [],
+                |row| row.get(0),
+            )?,
         })
+    }
+
+    /// The state of an embedded store and a copy of a shared one are not taken for each other.
+    fn check_use(&self, path: &Path, use_of: Use) -> Result<(), OpenError> {
+        match use_of {
+            Use::Embedded if self.shared => Err(OpenError::Shared { path: path.to_owned() }),
+            Use::Shared if self.tables > 0 && !self.shared => {
+                Err(OpenError::Embedded { path: path.to_owned() })
+            }
+            Use::Embedded | Use::Shared => Ok(()),
+        }
     }
 
     fn check(&self, path: &Path) -> Result<(), OpenError> {
@@ -128,6 +160,30 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "memory")?;
     // A burst's log file shrinks again: 64 MiB.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
+}
+
+/// What the last process held is free, and what it was sending is due again.
+fn take_over(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(HELD)?;
+    outbox::interrupt(connection, 0).map(drop)
+}
+
+/// Makes the database a copy of a shared state. The mark comes first, so that a crash leaves no database of another use.
+fn share(connection: &mut Connection, schema: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.execute_batch(SHARED)?;
+    transaction.commit()?;
+    // The log is what lasts; a copy that lost its end goes on from before it.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    migrate(connection, schema)
+}
+
+/// A copy of a shared state that nothing happened in yet.
+pub(crate) fn empty_copy() -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    share(&mut connection, 0)?;
+    Ok(connection)
 }
 
 /// Each step is one transaction together with its number, so a crash leaves a known schema.

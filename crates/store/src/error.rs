@@ -29,7 +29,10 @@ impl StoreError {
     /// What the caller does next.
     pub fn disposition(&self) -> Disposition {
         match self.kind() {
-            StoreErrorKind::Full | StoreErrorKind::Io | StoreErrorKind::Busy => Disposition::Retry,
+            StoreErrorKind::Full
+            | StoreErrorKind::Io
+            | StoreErrorKind::Busy
+            | StoreErrorKind::Unavailable => Disposition::Retry,
             StoreErrorKind::Stale | StoreErrorKind::Invalid | StoreErrorKind::Internal => Disposition::Reject,
             StoreErrorKind::Corrupt | StoreErrorKind::Closed => Disposition::Fatal,
         }
@@ -41,6 +44,7 @@ impl fmt::Display for StoreError {
         let path = self.path.display();
         match (&self.cause, self.kind()) {
             (Cause::Closed, _) => write!(f, "the store {path} is closed"),
+            (Cause::Unavailable(why), _) => f.write_str(why),
             (Cause::Stale(what), _) => write!(f, "the store {path} refused a report: {what}"),
             (Cause::Invalid(what), _) => write!(f, "the store {path} cannot hold {what}"),
             (Cause::Sqlite(_), StoreErrorKind::Full) => {
@@ -62,7 +66,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Sqlite(error) => Some(&**error),
-            Cause::Closed | Cause::Stale(_) | Cause::Invalid(_) => None,
+            Cause::Closed | Cause::Unavailable(_) | Cause::Stale(_) | Cause::Invalid(_) => None,
         }
     }
 }
@@ -78,6 +82,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// Another program holds a lock on the database for longer than the store waits.
     Busy,
+    /// The server of a shared queue does not answer, or refuses.
+    Unavailable,
     /// The store was closed, or its writer ended.
     Closed,
     /// The caller reported on work or a notice that it does not hold.
@@ -96,6 +102,7 @@ impl StoreErrorKind {
             StoreErrorKind::Io => "io",
             StoreErrorKind::Corrupt => "corrupt",
             StoreErrorKind::Busy => "busy",
+            StoreErrorKind::Unavailable => "unavailable",
             StoreErrorKind::Closed => "closed",
             StoreErrorKind::Stale => "stale",
             StoreErrorKind::Invalid => "invalid",
@@ -120,6 +127,7 @@ pub enum Disposition {
 pub(crate) enum Cause {
     Sqlite(Arc<rusqlite::Error>),
     Closed,
+    Unavailable(String),
     Stale(String),
     Invalid(String),
 }
@@ -129,6 +137,7 @@ impl Cause {
         match self {
             Cause::Sqlite(error) => kind_of(error),
             Cause::Closed => StoreErrorKind::Closed,
+            Cause::Unavailable(_) => StoreErrorKind::Unavailable,
             Cause::Stale(_) => StoreErrorKind::Stale,
             Cause::Invalid(_) => StoreErrorKind::Invalid,
         }

@@ -29,6 +29,18 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder's state is a copy of a shared one.
+    #[error("{} is a copy of a queue on NATS: run with `--queue`, or choose another folder", .path.display())]
+    Shared {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The folder's state is an embedded store's, which shares nothing.
+    #[error("{} is the state of a windlass without `--queue`: choose another folder", .path.display())]
+    Embedded {
+        /// The database file.
+        path: PathBuf,
+    },
     /// A later windlass wrote the database.
     #[error("{} has schema {found}, this windlass knows schemas up to {supported}: run the newer windlass", .path.display())]
     NewerSchema {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::params;
+use serde::{Deserialize, Serialize};
 use windlass_model::signal::RescanReason;
 use windlass_model::{Hint, Signal};
 
@@ -40,6 +41,7 @@ pub enum Appended {
 }
 
 /// A delivery as the tables take it. Encoding is done before the writer's turn.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Arrival {
     delivery: Option<(String, String)>,
     event: String,
@@ -98,7 +100,7 @@ fn queue_hint(
              ON CONFLICT (target) DO UPDATE SET
                  generation = excluded.generation, not_before = min(not_before, excluded.not_before),
                  first_at = min(first_at, excluded.first_at), pending = pending + 1
-             RETURNING id, pending, (SELECT generation FROM temp.claims WHERE work = work.id)",
+             RETURNING id, pending, (SELECT generation FROM claims WHERE work = work.id)",
         )?
         .query_row(params![target, generation, micros(transaction.now), arrival.at], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?))

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 use windlass_model::{Digest, ImageRef, ObjectKey, ObjectRef, Tag};
 
 use crate::agreement::{self, Agreement};
@@ -14,7 +15,7 @@ use crate::error::Cause;
 use crate::writer::Transaction;
 
 /// One change of the ledger. Each is idempotent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LedgerWrite {
     /// These tags are in the repository. A tag keeps the time at which it was first seen, also when it was gone in
     /// between; tags that are known cost a look-up and no write.
@@ -100,7 +101,7 @@ pub enum LedgerWrite {
 }
 
 /// A commit that landed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Commit {
     /// Identifies the decision that led to it, uniquely.
     pub decision: String,
@@ -119,7 +120,7 @@ pub struct Commit {
 }
 
 /// A push that was begun: what is to be recorded when it turns out to have landed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// Identifies the push: the object id of its last commit.
     pub id: String,
@@ -132,7 +133,7 @@ pub struct Intent {
 }
 
 /// Whether an object works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Health {
     /// It works.
     Ok,

@@ -4,10 +4,10 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
 use windlass_model::ObjectKey;
 use windlass_model::message::Notice;
 
-use crate::board::{Claim, Returned};
 use crate::column::{
     bounded, key_text, limit as sql_limit, micros, parse_json, parse_key, timestamp, unreadable, unsigned,
 };
@@ -15,7 +15,7 @@ use crate::error::Cause;
 use crate::writer::Transaction;
 
 /// A notice to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewNotice {
     /// Unique for (notice, Notifier). An id that is known, sent or not, is not inserted again.
     pub id: String,
@@ -69,7 +69,7 @@ pub struct DeadNotice {
 }
 
 /// Whose notices are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Addressees {
     /// These Notifiers'.
     Only(Vec<ObjectKey>),
@@ -89,19 +89,17 @@ impl Addressees {
     }
 }
 
-impl Claim for Outgoing {
-    fn returned(&self) -> Returned {
-        Returned::Notice { id: self.id.clone() }
-    }
+/// Marks what an owner that is gone was sending. Returns how many notices are due again.
+pub(crate) fn interrupt(db: &Connection, owner: i64) -> rusqlite::Result<usize> {
+    db.execute(
+        "UPDATE outbox SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'sending' AND sender = ?1",
+        [owner],
+    )
 }
 
-/// Marks what was being sent when the last process ended.
-pub(crate) fn recover(db: &Connection) -> rusqlite::Result<()> {
-    db.execute(
-        "UPDATE outbox SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'sending'",
-        [],
-    )?;
-    Ok(())
+/// Whether a notice of these addressees is due.
+pub(crate) fn has_due(db: &Connection, of: &Addressees, now: Timestamp) -> Result<bool, Cause> {
+    Ok(next_due(db, &of.parameters()?)?.is_some_and(|due| due <= now))
 }
 
 pub(crate) fn insert(transaction: &mut Transaction<'_>, new: &NewNotice) -> Result<(), Cause> {
@@ -156,8 +154,10 @@ pub(crate) fn due(
     for row in rows {
         transaction
             .db
-            .prepare_cached("UPDATE outbox SET state = 'sending', attempts = attempts + 1 WHERE id = ?1")?
-            .execute([&row.id])?;
+            .prepare_cached(
+                "UPDATE outbox SET state = 'sending', sender = ?2, attempts = attempts + 1 WHERE id = ?1",
+            )?
+            .execute(params![row.id, transaction.owner])?;
         let DueRow { id, notifier, notice, attempts, interrupted } = row;
         if let Some((notifier, notice)) = parse_key(&notifier).zip(parse_json(&notice)) {
             outgoing.push(Outgoing { id, notifier, notice, attempts, repeat: interrupted > 0 });
@@ -174,9 +174,10 @@ pub(crate) fn sent(transaction: &Transaction<'_>, id: &str, at: Timestamp) -> Re
     let changed = transaction
         .db
         .prepare_cached(
-            "UPDATE outbox SET state = 'sent', done_at = ?2, error = NULL WHERE id = ?1 AND state = 'sending'",
+            "UPDATE outbox SET state = 'sent', done_at = ?2, error = NULL
+             WHERE id = ?1 AND state = 'sending' AND sender = ?3",
         )?
-        .execute(params![id, micros(at)])?;
+        .execute(params![id, micros(at), transaction.owner])?;
     expect_sending(id, changed)
 }
 
@@ -192,9 +193,9 @@ pub(crate) fn retry(
         .db
         .prepare_cached(
             "UPDATE outbox SET state = 'waiting', not_before = ?2, error = ?3, interrupted = interrupted + ?4
-             WHERE id = ?1 AND state = 'sending'",
+             WHERE id = ?1 AND state = 'sending' AND sender = ?5",
         )?
-        .execute(params![id, micros(not_before), bounded(error), unknown])?;
+        .execute(params![id, micros(not_before), bounded(error), unknown, transaction.owner])?;
     transaction.changes.outbox = true;
     expect_sending(id, changed)
 }
@@ -204,9 +205,10 @@ pub(crate) fn failed(transaction: &Transaction<'_>, id: &str, error: String) -> 
     let changed = transaction
         .db
         .prepare_cached(
-            "UPDATE outbox SET state = 'dead', done_at = ?2, error = ?3 WHERE id = ?1 AND state = 'sending'",
+            "UPDATE outbox SET state = 'dead', done_at = ?2, error = ?3
+             WHERE id = ?1 AND state = 'sending' AND sender = ?4",
         )?
-        .execute(params![id, micros(transaction.now), bounded(error)])?;
+        .execute(params![id, micros(transaction.now), bounded(error), transaction.owner])?;
     expect_sending(id, changed)
 }
 
@@ -215,9 +217,10 @@ pub(crate) fn give_back(transaction: &mut Transaction<'_>, id: &str) -> Result<(
     transaction
         .db
         .prepare_cached(
-            "UPDATE outbox SET state = 'waiting', attempts = attempts - 1 WHERE id = ?1 AND state = 'sending'",
+            "UPDATE outbox SET state = 'waiting', attempts = attempts - 1
+             WHERE id = ?1 AND state = 'sending' AND sender = ?2",
         )?
-        .execute([id])?;
+        .execute(params![id, transaction.owner])?;
     transaction.changes.outbox = true;
     Ok(())
 }

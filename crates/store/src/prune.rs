@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::params;
+use serde::{Deserialize, Serialize};
 
 use crate::column::micros;
 use crate::error::Cause;
@@ -14,7 +15,7 @@ const STEP: usize = 500;
 const DAY: Duration = Duration::from_hours(24);
 
 /// How long finished things are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// Delivery ids and sent notices, by which a repetition is recognised. 7 days; no sender repeats for longer.
     pub repetitions: Duration,

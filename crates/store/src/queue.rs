@@ -1,14 +1,14 @@
 //! The queue: one row of work per key, claimed by one worker at a time.
 //!
-//! A claim is (key, generation) in a table of the writer's connection that lives in memory alone. It therefore costs
-//! no disk write, and all claims end with the process, while the work itself stays.
+//! A claim is (key, generation, owner). An embedded store keeps claims in a table of the writer's connection that lives
+//! in memory alone: they cost no disk write and end with the process, while the work itself stays. Processes that share
+//! a queue keep them with the rest of the state, and they end with their owner's membership (`member.rs`).
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use windlass_model::signal::{Received, RescanReason};
 use windlass_model::{Hint, ObjectRef};
 
-use crate::board::{Claim, Returned};
 use crate::column::{
     bounded, limit as sql_limit, micros, object_text, parse_json, parse_object, timestamp, unreadable,
     unsigned,
@@ -58,15 +58,6 @@ pub struct QueuedWork {
     pub reason: Option<String>,
 }
 
-impl Claim for Work {
-    fn returned(&self) -> Returned {
-        Returned::Work {
-            target: object_text(&self.target).unwrap_or_default(),
-            generation: i64::try_from(self.generation).unwrap_or_default(),
-        }
-    }
-}
-
 /// A due row that nobody works on.
 struct DueRow {
     id: i64,
@@ -86,7 +77,7 @@ pub(crate) fn claim(
         .db
         .prepare_cached(
             "SELECT id, target, generation, attempts, first_at FROM work
-             WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM temp.claims WHERE work = work.id)
+             WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
              ORDER BY not_before, id LIMIT ?2",
         )?
         .query_map(params![micros(now), sql_limit(limit)], |row| {
@@ -103,8 +94,8 @@ pub(crate) fn claim(
     for row in rows {
         transaction
             .db
-            .prepare_cached("INSERT INTO temp.claims (work, generation) VALUES (?1, ?2)")?
-            .execute(params![row.id, row.generation])?;
+            .prepare_cached("INSERT INTO claims (work, generation, owner) VALUES (?1, ?2, ?3)")?
+            .execute(params![row.id, row.generation, transaction.owner])?;
         transaction.changes.claims = true;
         let Some(target) = parse_object(&row.target) else {
             // It stays claimed, so that it is not found again and again.
@@ -199,9 +190,10 @@ pub(crate) fn give_back(
     let freed = transaction
         .db
         .prepare_cached(
-            "DELETE FROM temp.claims WHERE generation = ?2 AND work = (SELECT id FROM work WHERE target = ?1)",
+            "DELETE FROM claims
+             WHERE generation = ?2 AND owner = ?3 AND work = (SELECT id FROM work WHERE target = ?1)",
         )?
-        .execute(params![target, generation])?;
+        .execute(params![target, generation, transaction.owner])?;
     transaction.changes.claims |= freed > 0;
     transaction.changes.work |= freed > 0;
     Ok(())
@@ -219,16 +211,18 @@ fn release(transaction: &mut Transaction<'_>, target: &ObjectRef, generation: u6
         .db
         .prepare_cached(
             "SELECT work.id, claims.generation, work.generation
-             FROM work JOIN temp.claims ON claims.work = work.id WHERE work.target = ?1 AND claims.generation = ?2",
+             FROM work JOIN claims ON claims.work = work.id
+             WHERE work.target = ?1 AND claims.generation = ?2 AND claims.owner = ?3",
         )?
-        .query_row(params![object_text(target)?, i64::try_from(generation).unwrap_or(-1)], |row| {
-            Ok(Held { work: row.get(0)?, claimed: row.get(1)?, current: row.get(2)? })
-        })
+        .query_row(
+            params![object_text(target)?, i64::try_from(generation).unwrap_or(-1), transaction.owner],
+            |row| Ok(Held { work: row.get(0)?, claimed: row.get(1)?, current: row.get(2)? }),
+        )
         .optional()?;
     let held = held.ok_or_else(|| {
         Cause::Stale(format!("nobody holds {target} at generation {generation}; its work was ended already"))
     })?;
-    transaction.db.prepare_cached("DELETE FROM temp.claims WHERE work = ?1")?.execute([held.work])?;
+    transaction.db.prepare_cached("DELETE FROM claims WHERE work = ?1")?.execute([held.work])?;
     transaction.changes.claims = true;
     Ok(held)
 }
@@ -238,7 +232,7 @@ pub(crate) fn next_due(transaction: &Transaction<'_>) -> Result<Option<Timestamp
     let due = transaction
         .db
         .prepare_cached(
-            "SELECT not_before FROM work WHERE NOT EXISTS (SELECT 1 FROM temp.claims WHERE work = work.id)
+            "SELECT not_before FROM work WHERE NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
              ORDER BY not_before LIMIT 1",
         )?
         .query_row([], |row| row.get(0))
@@ -248,7 +242,7 @@ pub(crate) fn next_due(transaction: &Transaction<'_>) -> Result<Option<Timestamp
 
 /// How many claims are held.
 pub(crate) fn claimed(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached("SELECT count(*) FROM temp.claims")?.query_row([], |row| row.get(0))
+    db.prepare_cached("SELECT count(*) FROM claims")?.query_row([], |row| row.get(0))
 }
 
 /// The highest generation in use. No hint is above its row of work.
@@ -292,4 +286,21 @@ fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
         first_at: timestamp(row.get(3)?),
         reason: row.get(4)?,
     }))
+}
+
+/// The claims of an owner that is gone: the keys are claimable again.
+pub(crate) fn release_all(transaction: &mut Transaction<'_>, owner: i64) -> Result<(), Cause> {
+    let freed = transaction.db.prepare_cached("DELETE FROM claims WHERE owner = ?1")?.execute([owner])?;
+    transaction.changes.claims |= freed > 0;
+    transaction.changes.work |= freed > 0;
+    Ok(())
+}
+
+/// Whether a key that nobody holds is due.
+pub(crate) fn has_due(db: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM work WHERE not_before <= ?1
+             AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id))",
+    )?
+    .query_row([micros(now)], |row| row.get(0))
 }

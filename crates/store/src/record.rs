@@ -1,5 +1,6 @@
 //! What a piece of work leaves behind: ledger, outbox and audit, written together.
 
+use serde::{Deserialize, Serialize};
 use windlass_model::{ObjectKey, Tag};
 
 use crate::audit::{self, AuditEntry};
@@ -13,7 +14,7 @@ use crate::writer::Transaction;
 const TAGS_AT_ONCE: usize = 1024;
 
 /// The outcome of a piece of work. Writing it twice is the same as writing it once, but for the audit.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// What is now known, in order.
     pub ledger: Vec<LedgerWrite>,

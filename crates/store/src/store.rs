@@ -14,19 +14,22 @@ use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
 
 use crate::agreement::{self, Agreement};
 use crate::audit::{self, AuditEntry};
-use crate::board::{Board, Handover};
+use crate::board::{Board, Returned};
 use crate::column;
+use crate::command::{Answer, Command, Reply};
 use crate::digests;
 use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
-use crate::inbox::{self, Appended, Arrival, Delivery};
+use crate::inbox::{Appended, Arrival, Delivery};
+use crate::lease::{self, Lease};
 use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
 use crate::outbox::{self, Addressees, DeadNotice, OutboxDepth, Outgoing};
-use crate::prune::{self, Pruned, Retention};
+use crate::prune::{Pruned, Retention};
 use crate::queue::{self, QueueDepth, QueuedWork, Work};
 use crate::readers::Readers;
-use crate::record::{self, Record};
-use crate::writer::{Transaction, Writer};
+use crate::record::Record;
+use crate::shared::{ConnectError, NatsOptions, Shared, Started};
+use crate::writer::{Transaction, Use, Writer};
 
 /// An open store: queue, ledger, outbox and audit. Cheap to clone; all clones are one store.
 ///
@@ -38,10 +41,12 @@ pub struct Store {
 }
 
 struct Inner {
-    writer: Writer,
+    writer: Arc<Writer>,
     readers: Arc<Readers>,
     board: Arc<Board>,
     clock: Arc<dyn Clock>,
+    /// Where the state is shared with other processes, the way to it.
+    shared: Option<Shared>,
 }
 
 impl fmt::Debug for Store {
@@ -58,16 +63,47 @@ impl Store {
     /// # Errors
     /// Another process runs on the folder, or what is in it cannot be used; see [`OpenError`].
     pub async fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (writer, board, path) = Writer::start(dir, Arc::clone(&clock)).await?;
+        let (writer, board, path) = Writer::start(dir, Use::Embedded, Arc::clone(&clock)).await?;
         let readers = Readers::new(path, Vec::new());
-        Ok(Self { inner: Arc::new(Inner { writer, readers, board, clock }) })
+        Ok(Self { inner: Arc::new(Inner { writer: Arc::new(writer), readers, board, clock, shared: None }) })
+    }
+
+    /// Joins a state that several processes share over NATS JetStream. This process's copy of it is kept in a folder,
+    /// as [`Self::open`] keeps its own state; the folder may be deleted at any time between two runs.
+    ///
+    /// Work, notices and leases that an earlier process held on this folder are free at once; those of another process
+    /// are free within 5 s after the others hear nothing of it.
+    ///
+    /// # Errors
+    /// The server, the stream's configuration or the folder; see [`ConnectError`].
+    pub async fn connect(
+        dir: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectError> {
+        let Started { shared, writer, readers, board } =
+            Shared::start(dir, options, Arc::clone(&clock)).await?;
+        let store = Self { inner: Arc::new(Inner { writer, readers, board, clock, shared: Some(shared) }) };
+        // Once it is answered, the copy has caught up.
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// Changes whenever the shared state lost what it held: its stream was deleted, or its server came back without
+    /// its last messages. Then everything is to be looked at again. An embedded store loses nothing while it is open.
+    pub fn losses(&self) -> watch::Receiver<u64> {
+        self.inner.board.losses()
     }
 
     /// Commits what was accepted, brings the log into the database file and releases the folder. From then on every
     /// clone answers `Closed`.
     pub async fn close(self) -> Result<(), StoreError> {
         self.inner.readers.close().await;
-        self.inner.writer.close().await.map_err(|cause| self.failed(cause))
+        let closed = match &self.inner.shared {
+            Some(shared) => shared.close().await,
+            None => self.inner.writer.close().await,
+        };
+        closed.map_err(|cause| self.failed(cause))
     }
 
     /// Queues what a delivery hints at. A delivery is dropped only when the same receiver took the same delivery id
@@ -78,7 +114,10 @@ impl Store {
     /// `received_at` and its event. More than 4,096 waiting hints of one key become one rescan, which covers them.
     pub async fn append(&self, delivery: Delivery) -> Result<Appended, StoreError> {
         let arrival = Arrival::new(delivery).map_err(|cause| self.failed(cause))?;
-        self.write(move |transaction| inbox::append(transaction, &arrival)).await
+        match self.ask(Command::Append(arrival)).await? {
+            Reply::Appended(appended) => Ok(appended),
+            other => unreachable!("an append is answered by {other:?}"),
+        }
     }
 
     /// As [`Self::append`], for signals that have no delivery: timers, polls, commands.
@@ -97,11 +136,15 @@ impl Store {
     /// one caller at a time, until `complete` or `retry`, or until the process ends. If this future is dropped before
     /// it answers, nothing stays claimed.
     pub async fn claim(&self, limit: usize, now: Timestamp) -> Result<Vec<Work>, StoreError> {
-        let board = Arc::clone(&self.inner.board);
-        let claims = self
-            .write(move |transaction| Ok(Handover::new(queue::claim(transaction, limit, now)?, board)))
-            .await?;
-        Ok(claims.accept())
+        // A look that finds nothing need not go through a log.
+        if self.is_shared() && !self.look(move |transaction| Ok(queue::has_due(transaction.db, now)?)).await?
+        {
+            return Ok(Vec::new());
+        }
+        match self.ask(Command::Claim { limit, now }).await? {
+            Reply::Claimed(works) => Ok(works),
+            other => unreachable!("a claim is answered by {other:?}"),
+        }
     }
 
     /// Ends a claim with success and stores its record, all or nothing. The hints that the claim had are forgotten. If
@@ -117,7 +160,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let target = target.clone();
         let record = self.write_long_lists(record.into()).await?;
-        self.write(move |transaction| queue::complete(transaction, &target, generation, &record)).await
+        self.ask(Command::Complete { target, generation, record }).await.map(drop)
     }
 
     /// Ends a claim without success: the key keeps its hints, counts one attempt more and is due at `not_before`, or
@@ -133,8 +176,7 @@ impl Store {
         reason: &str,
     ) -> Result<(), StoreError> {
         let (target, reason) = (target.clone(), reason.to_owned());
-        self.write(move |transaction| queue::retry(transaction, &target, generation, not_before, reason))
-            .await
+        self.ask(Command::Retry { target, generation, not_before, reason }).await.map(drop)
     }
 
     /// Stores a record that belongs to no work, all or nothing.
@@ -144,12 +186,12 @@ impl Store {
     /// a record only.
     pub async fn record(&self, record: impl Into<Arc<Record>>) -> Result<(), StoreError> {
         let record = self.write_long_lists(record.into()).await?;
-        self.write(move |transaction| record::write(transaction, &record)).await
+        self.ask(Command::Record(record)).await.map(drop)
     }
 
     /// When the next key that nobody holds is due; `now` if one is due already, `None` if none waits.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let due = self.write(|transaction| queue::next_due(transaction)).await?;
+        let due = self.look(|transaction| queue::next_due(transaction)).await?;
         Ok(due.map(|due| due.max(now)))
     }
 
@@ -226,11 +268,7 @@ impl Store {
 
     /// Whether the store can be written: a transaction that changes nothing is made durable.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            transaction.db.execute("UPDATE work SET id = id WHERE false", [])?;
-            Ok(())
-        })
-        .await
+        self.ask(Command::Ping).await.map(drop)
     }
 
     /// Takes up to `limit` notices of these addressees that are due at `now`, the longest due first, and marks them
@@ -243,11 +281,16 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Outgoing>, StoreError> {
-        let (board, of) = (Arc::clone(&self.inner.board), of.clone());
-        let claims = self
-            .write(move |transaction| Ok(Handover::new(outbox::due(transaction, &of, limit, now)?, board)))
-            .await?;
-        Ok(claims.accept())
+        let looked = of.clone();
+        if self.is_shared()
+            && !self.look(move |transaction| outbox::has_due(transaction.db, &looked, now)).await?
+        {
+            return Ok(Vec::new());
+        }
+        match self.ask(Command::OutboxDue { of: of.clone(), limit, now }).await? {
+            Reply::ToSend(notices) => Ok(notices),
+            other => unreachable!("a look for notices is answered by {other:?}"),
+        }
     }
 
     /// The notice arrived.
@@ -256,14 +299,14 @@ impl Store {
     /// Here and in the other reports, `Stale` when the notice is not being sent.
     pub async fn outbox_sent(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
         let id = id.to_owned();
-        self.write(move |transaction| outbox::sent(transaction, &id, at)).await
+        self.ask(Command::OutboxSent { id, at }).await.map(drop)
     }
 
     /// The notice did not arrive: send it again, not before `not_before`. `error` is for people, is cut at 1 KiB, and
     /// must hold no secret.
     pub async fn outbox_retry(&self, id: &str, not_before: Timestamp, error: &str) -> Result<(), StoreError> {
         let (id, error) = (id.to_owned(), error.to_owned());
-        self.write(move |transaction| outbox::retry(transaction, &id, not_before, error, false)).await
+        self.ask(Command::OutboxRetry { id, not_before, error, unknown: false }).await.map(drop)
     }
 
     /// Nobody knows whether the notice arrived (the answer was lost): as [`Self::outbox_retry`], but the next send is
@@ -275,13 +318,13 @@ impl Store {
         error: &str,
     ) -> Result<(), StoreError> {
         let (id, error) = (id.to_owned(), error.to_owned());
-        self.write(move |transaction| outbox::retry(transaction, &id, not_before, error, true)).await
+        self.ask(Command::OutboxRetry { id, not_before, error, unknown: true }).await.map(drop)
     }
 
     /// The target refuses the notice for good: it is kept as dead, with the reason, for 30 days.
     pub async fn outbox_failed(&self, id: &str, error: &str) -> Result<(), StoreError> {
         let (id, error) = (id.to_owned(), error.to_owned());
-        self.write(move |transaction| outbox::failed(transaction, &id, error)).await
+        self.ask(Command::OutboxFailed { id, error }).await.map(drop)
     }
 
     /// When the next waiting notice of these addressees is due; it may be in the past.
@@ -317,7 +360,43 @@ impl Store {
 
     /// Deletes up to 500 rows that are past their retention. Call it again while there is more.
     pub async fn prune(&self, now: Timestamp, retention: Retention) -> Result<Pruned, StoreError> {
-        self.write(move |transaction| prune::prune(transaction, now, retention)).await
+        match self.ask(Command::Prune { now, retention }).await? {
+            Reply::Pruned(pruned) => Ok(pruned),
+            other => unreachable!("pruning is answered by {other:?}"),
+        }
+    }
+
+    /// Waits until nobody holds this name, and holds it: over all processes that share the queue, there is one holder at
+    /// a time. It is free again when the lease is dropped, or within 5 s after its process is gone. The holder learns
+    /// from [`Lease::lost`] when the others took it for dead; until it does, two may act, so whatever it does outside
+    /// the store must bear that (Git's compare-and-swap does).
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn lease(&self, name: &str) -> Result<Lease, StoreError> {
+        let mut changed = self.inner.board.leases();
+        loop {
+            changed.mark_unchanged();
+            match self.ask(Command::Lease { name: name.to_owned() }).await? {
+                Reply::Leased(Some(Returned::Lease { name, term })) => {
+                    return Ok(Lease::new(self.clone(), name, term));
+                }
+                Reply::Leased(_) => {}
+                other => unreachable!("a lease is answered by {other:?}"),
+            }
+            if changed.changed().await.is_err() {
+                return Err(self.failed(Cause::Closed));
+            }
+        }
+    }
+
+    pub(crate) async fn holds_lease(&self, name: &str, term: i64) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.look(move |transaction| Ok(lease::holds(transaction.db, &name, term)?)).await
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.inner.board
     }
 
     async fn write_long_lists(&self, record: Arc<Record>) -> Result<Arc<Record>, StoreError> {
@@ -326,12 +405,27 @@ impl Store {
         }
         let mut record = Arc::unwrap_or_clone(record);
         for piece in record.split_tags() {
-            self.write(move |transaction| ledger::write(transaction, &piece)).await?;
+            self.ask(Command::Ledger(piece)).await?;
         }
         Ok(Arc::new(record))
     }
 
-    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    fn is_shared(&self) -> bool {
+        self.inner.shared.is_some()
+    }
+
+    async fn ask(&self, command: Command) -> Result<Reply, StoreError> {
+        if let Some(shared) = &self.inner.shared {
+            let answer = shared.ask(command).await.map_err(|cause| self.failed(cause))?;
+            return Ok(answer.take());
+        }
+        let board = Arc::clone(&self.inner.board);
+        let answer = self.look(move |transaction| Ok(Answer::new(command.run(transaction)?, board))).await?;
+        Ok(answer.take())
+    }
+
+    /// Runs where claims and leases can be seen.
+    async fn look<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Transaction<'_>) -> Result<T, Cause> + Send + 'static,

@@ -5,7 +5,7 @@
 //! answered only after the commit is on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use jiff::Timestamp;
@@ -15,27 +15,38 @@ use windlass_model::Clock;
 
 use crate::board::{Board, Changes, Returned};
 use crate::column;
+use crate::command::Command;
 use crate::database;
 use crate::error::{Cause, StoreErrorKind};
 use crate::folder::{Folder, OpenError};
-use crate::{outbox, queue};
+use crate::queue;
 
 /// Most requests in one transaction: bounds the time until the first of them is answered.
 const BATCH: usize = 512;
 /// Requests that may wait; past this, callers wait for room. Eight batches are well under a second of work.
 const WAITING: usize = 8 * BATCH;
 
+/// What a database is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is the state.
+    Embedded,
+    /// It is this process's copy of a state that several processes share.
+    Shared,
+}
+
 /// The handle to the writer's thread. Dropping it lets the accepted requests finish and waits for them.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    requests: Option<mpsc::Sender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
     /// Takes the folder, opens and migrates the database, and starts to serve.
     pub(crate) async fn start(
         dir: &Path,
+        use_of: Use,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Arc<Board>, Arc<Path>), OpenError> {
         let (requests, inbox) = mpsc::channel(WAITING);
@@ -45,10 +56,10 @@ impl Writer {
             .name("windlass-store".into())
             .spawn({
                 let (dir, board) = (dir.to_owned(), Arc::clone(&board));
-                move || run(&dir, clock, board, inbox, opened)
+                move || run(&dir, use_of, clock, board, inbox, opened)
             })
             .map_err(|source| thread_failed(dir.to_owned(), source))?;
-        let writer = Self { requests: Some(requests), thread: Some(thread) };
+        let writer = Self { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) };
         let path = ready.await.map_err(|_| {
             thread_failed(
                 dir.to_owned(),
@@ -70,6 +81,17 @@ impl Writer {
         answer.await.unwrap_or(Err(Cause::Closed))
     }
 
+    /// Runs `work` between two transactions.
+    pub(crate) async fn outside<F>(&self, work: F) -> Result<(), Cause>
+    where
+        F: FnOnce(&mut Connection) -> Result<(), Cause> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let replying = move |db: &mut Connection| drop(reply.send(work(db)));
+        self.send(Request::Outside(Box::new(replying))).await?;
+        answer.await.unwrap_or(Err(Cause::Closed))
+    }
+
     /// Finishes what was accepted, brings everything into the database file and releases the folder.
     pub(crate) async fn close(&self) -> Result<(), Cause> {
         let (reply, answer) = oneshot::channel();
@@ -78,19 +100,23 @@ impl Writer {
     }
 
     async fn send(&self, request: Request) -> Result<(), Cause> {
-        let requests = self.requests.as_ref().expect("taken when dropped only");
-        requests.send(request).await.map_err(|_| Cause::Closed)
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        requests.ok_or(Cause::Closed)?.send(request).await.map_err(|_| Cause::Closed)
+    }
+
+    /// As dropping does: lets the accepted requests finish and releases the folder, whoever else has this writer.
+    pub(crate) fn end(&self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer panicked");
+        }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.requests.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's writer panicked");
-        }
+        self.end();
     }
 }
 
@@ -106,7 +132,10 @@ pub(crate) struct Transaction<'a> {
     pub(crate) now: Timestamp,
     /// To be told after the commit.
     pub(crate) changes: &'a mut Changes,
-    generation: &'a mut i64,
+    /// Who claims, sends and holds leases: a member of a shared queue; 0 in an embedded store.
+    pub(crate) owner: i64,
+    /// The highest generation in use.
+    pub(crate) generation: &'a mut i64,
 }
 
 impl Transaction<'_> {
@@ -121,6 +150,8 @@ impl Transaction<'_> {
 /// A message to the writer.
 pub(crate) enum Request {
     Write(Box<dyn Write>),
+    /// Work that must not run in a transaction.
+    Outside(Box<dyn FnOnce(&mut Connection) + Send>),
     /// Something was given back; see `Board::give_back`.
     Wake,
     Close(oneshot::Sender<Result<(), Cause>>),
@@ -166,12 +197,13 @@ where
 /// The thread's body.
 fn run(
     dir: &Path,
+    use_of: Use,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     requests: mpsc::Receiver<Request>,
     opened: oneshot::Sender<Result<Arc<Path>, OpenError>>,
 ) {
-    let (thread, path) = match WriterThread::open(dir, clock, board) {
+    let (thread, path) = match WriterThread::open(dir, use_of, clock, board) {
         Ok(open) => open,
         Err(error) => {
             let _ = opened.send(Err(error));
@@ -189,18 +221,22 @@ struct WriterThread {
     folder: Folder,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
+    use_of: Use,
     generation: i64,
 }
 
 impl WriterThread {
-    fn open(dir: &Path, clock: Arc<dyn Clock>, board: Arc<Board>) -> Result<(Self, Arc<Path>), OpenError> {
+    fn open(
+        dir: &Path,
+        use_of: Use,
+        clock: Arc<dyn Clock>,
+        board: Arc<Board>,
+    ) -> Result<(Self, Arc<Path>), OpenError> {
         let folder = Folder::hold(dir)?;
         let path = folder.database()?;
-        let db = database::open_writer(&path)?;
-        let generation = queue::last_generation(&db)
-            .and_then(|generation| outbox::recover(&db).map(|()| generation))
-            .map_err(|source| database::explain(&path, source))?;
-        Ok((Self { db, folder, clock, board, generation }, path))
+        let db = database::open_writer(&path, use_of)?;
+        let generation = queue::last_generation(&db).map_err(|source| database::explain(&path, source))?;
+        Ok((Self { db, folder, clock, board, use_of, generation }, path))
     }
 
     fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -211,6 +247,10 @@ impl WriterThread {
             for request in batch.drain(..) {
                 match request {
                     Request::Write(write) => writes.push(write),
+                    Request::Outside(work) => {
+                        self.commit(std::mem::take(&mut writes));
+                        work(&mut self.db);
+                    }
                     Request::Wake => {}
                     Request::Close(reply) => {
                         requests.close();
@@ -239,7 +279,11 @@ impl WriterThread {
 
     fn transact(&mut self, writes: &mut [Box<dyn Write>], changes: &mut Changes) -> Result<(), Cause> {
         self.statement("BEGIN IMMEDIATE")?;
-        let returned = self.board.take_returned();
+        // What is given back to a shared queue goes through its log.
+        let returned = match self.use_of {
+            Use::Embedded => self.board.take_returned(),
+            Use::Shared => Vec::new(),
+        };
         let result = self
             .run_all(&returned, writes, changes)
             .and_then(|()| self.statement("COMMIT").map_err(Cause::from));
@@ -262,14 +306,9 @@ impl WriterThread {
         changes: &mut Changes,
     ) -> Result<(), Cause> {
         let (db, now) = (&self.db, self.clock.now());
-        let mut transaction = Transaction { db, now, changes, generation: &mut self.generation };
+        let mut transaction = Transaction { db, now, changes, owner: 0, generation: &mut self.generation };
         for item in returned {
-            match item {
-                Returned::Work { target, generation } => {
-                    queue::give_back(&mut transaction, target, *generation)?;
-                }
-                Returned::Notice { id } => outbox::give_back(&mut transaction, id)?,
-            }
+            Command::GiveBack(item.clone()).run(&mut transaction)?;
         }
         for write in writes {
             db.prepare_cached("SAVEPOINT request")?.execute([])?;
@@ -350,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn failing_request_takes_nothing_else_of_its_transaction_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, ..) = Writer::start(folder.path(), Arc::new(Epoch)).await.unwrap();
+        let (writer, ..) = Writer::start(folder.path(), Use::Embedded, Arc::new(Epoch)).await.unwrap();
         // While the first request holds the writer up, the others gather for one transaction.
         let (release, held) = blocking::channel::<()>();
         let hold_up = writer.run(move |_| held.recv().map_err(|_| Cause::Closed));
@@ -372,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn full_disk_is_told_to_the_caller_and_the_writer_goes_on_when_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, ..) = Writer::start(folder.path(), Arc::new(Epoch)).await.unwrap();
+        let (writer, ..) = Writer::start(folder.path(), Use::Embedded, Arc::new(Epoch)).await.unwrap();
         let pages = |pages: u32| {
             writer.run(move |transaction| {
                 let sql = format!("PRAGMA max_page_count = {pages}");

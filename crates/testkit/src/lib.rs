@@ -29,6 +29,7 @@ pub mod image;
 pub mod locate;
 mod merkle;
 pub mod metrics;
+pub mod nats;
 pub mod observed;
 pub mod port;
 pub mod process;

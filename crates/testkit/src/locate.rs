@@ -19,6 +19,8 @@ pub const SSHD_VARIABLE: &str = "WINDLASS_TEST_SSHD";
 pub const COSIGN_VARIABLES: [&str; 2] = ["WINDLASS_TEST_COSIGN_2", "WINDLASS_TEST_COSIGN_3"];
 /// The environment variable that names the registry with the referrers API; `cargo xtask test` sets it.
 pub const REFERRERS_REGISTRY_VARIABLE: &str = "WINDLASS_TEST_REFERRERS_REGISTRY";
+/// The environment variable that names nats-server; `cargo xtask test` sets it.
+pub const NATS_SERVER_VARIABLE: &str = "WINDLASS_TEST_NATS_SERVER";
 /// The environment variable that names the `windlass` program.
 pub const WINDLASS_VARIABLE: &str = "WINDLASS_BIN";
 /// Where `cargo xtask setup` puts the registry, below the target folder: built by Go, or Debian's.
@@ -34,6 +36,8 @@ pub const GITEA_IN_TARGET: &str = "tools/gitea-1.26.0/gitea";
 pub const COSIGNS_IN_TARGET: [&str; 2] = ["tools/cosign-2.6.5/cosign", "tools/cosign-3.1.3/cosign"];
 /// Where `cargo xtask setup` puts the registry with the referrers API, below the target folder.
 pub const REFERRERS_REGISTRY_IN_TARGET: &str = "tools/referrers-registry-0.22.1/referrers-registry";
+/// Where `cargo xtask setup` puts nats-server, below the target folder.
+pub const NATS_SERVER_IN_TARGET: &str = "tools/nats-server-2.15.2/nats-server";
 /// Where `cargo xtask setup` unpacks Debian's OpenSSH server, below the target folder.
 pub const SSHD_IN_TARGET: &str = "tools/openssh-debian/usr/sbin/sshd";
 /// The folder in which systems have it, which is on PATH for root alone.
@@ -72,6 +76,14 @@ pub fn kustomize() -> Result<PathBuf> {
 /// When there is none; the message says how to get one.
 pub fn helm() -> Result<PathBuf> {
     oracle(HELM_VARIABLE, HELM_IN_TARGET)
+}
+
+/// nats-server: from [`NATS_SERVER_VARIABLE`], else the one that `cargo xtask setup` built.
+///
+/// # Errors
+/// When there is none; the message says how to get one.
+pub fn nats_server() -> Result<PathBuf> {
+    oracle(NATS_SERVER_VARIABLE, NATS_SERVER_IN_TARGET)
 }
 
 /// Gitea, a real forge: from [`GITEA_VARIABLE`], else the one that `cargo xtask setup` built.

@@ -1,12 +1,10 @@
-//! The store's contract on real files.
+//! The store's contract, on real files and on a real NATS server.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod crash;
-mod ledger;
-mod model;
+mod embedded;
+mod nats;
 mod opening;
-mod outbox;
-mod queue;
-mod retention;
+mod shared;
 mod support;

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
-use windlass_store::{Delivery, Record, Store, Work};
+use windlass_store::{Delivery, NatsOptions, Record, Store, Work};
+use windlass_testkit::nats::NatsServer;
 
 /// 2026-01-01, in seconds.
 const START: i64 = 1_767_225_600;
@@ -21,6 +22,11 @@ pub(crate) struct TestClock(AtomicI64);
 impl TestClock {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(START)))
+    }
+
+    /// As its [`Clock`] says; for those who do not import that.
+    pub(crate) fn now_at(&self) -> Timestamp {
+        self.now()
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
@@ -37,15 +43,28 @@ impl Clock for TestClock {
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<TestClock>,
+    /// Where the state is shared.
+    server: Option<NatsServer>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new() }
+        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new(), server: None }
+    }
+
+    /// A world whose store is shared over a server of its own.
+    pub(crate) fn on_nats() -> Self {
+        let mut server = NatsServer::stopped("").unwrap();
+        server.launch().unwrap();
+        Self { server: Some(server), ..Self::new() }
     }
 
     pub(crate) async fn open(&self) -> Store {
-        Store::open(self.folder.path(), self.clock.clone()).await.unwrap()
+        let Some(server) = &self.server else {
+            return Store::open(self.folder.path(), self.clock.clone()).await.unwrap();
+        };
+        server.listens().await.unwrap();
+        Store::connect(self.folder.path(), &options(server), self.clock.clone()).await.unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -67,6 +86,11 @@ impl World {
         assert_eq!(claimed.len(), 1, "{claimed:?}");
         claimed.remove(0)
     }
+}
+
+/// How to join the queue of a server.
+pub(crate) fn options(server: &NatsServer) -> NatsOptions {
+    NatsOptions { servers: server.url(), stream: "windlass".into(), ..NatsOptions::default() }
 }
 
 pub(crate) fn at(from: Timestamp, seconds: i64) -> Timestamp {

@@ -4,7 +4,7 @@ use serde_json::json;
 use windlass_model::{Digest, ImageRef, Tag};
 use windlass_store::{AuditEntry, AuditKind, Commit, Health, Intent, LedgerWrite, Record, Store};
 
-use crate::support::{World, key, repository, signal};
+use crate::support::{key, repository, signal};
 
 fn tag(text: &str) -> Tag {
     Tag::parse(text).unwrap()
@@ -16,7 +16,7 @@ async fn write(store: &Store, write: LedgerWrite) {
 
 #[tokio::test]
 async fn tags_keep_the_time_of_their_first_sight() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let start = world.now();
     let seen = |tags: &[&str], at| LedgerWrite::TagsSeen {
@@ -51,7 +51,7 @@ async fn tags_keep_the_time_of_their_first_sight() {
 
 #[tokio::test]
 async fn contents_keep_the_time_of_the_first_sight_in_each_repository() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let digest = |digit: &str| Digest::parse(&format!("sha256:{}", digit.repeat(64))).unwrap();
     let seen = |repository, digit, at| LedgerWrite::DigestSeen {
@@ -73,7 +73,7 @@ async fn contents_keep_the_time_of_the_first_sight_in_each_repository() {
 
 #[tokio::test]
 async fn long_tag_lists_are_written_whole() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let tags: Vec<Tag> = (0..5000).map(|n| tag(&format!("1.{n:05}"))).collect();
     store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
@@ -93,7 +93,7 @@ async fn long_tag_lists_are_written_whole() {
 
 #[tokio::test]
 async fn latest_image_remembers_the_one_before_it() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let image = |text: &str| ImageRef { name: "ghcr.io/org/app".into(), tag: tag(text), digest: None };
     let of = |variant: &str, text, at| LedgerWrite::Latest {
@@ -123,7 +123,7 @@ async fn latest_image_remembers_the_one_before_it() {
 
 #[tokio::test]
 async fn commit_counts_once_for_its_decision_and_the_last_one_is_loaded() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let commit = |decision: &str, automation: &str, id: &str| Commit {
         decision: decision.into(),
@@ -148,7 +148,7 @@ async fn commit_counts_once_for_its_decision_and_the_last_one_is_loaded() {
 
 #[tokio::test]
 async fn push_that_was_begun_is_known_after_a_restart_until_it_is_settled() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let intent = |id: &str, lane: &str, body: i64, seconds| Intent {
         id: id.into(),
@@ -177,7 +177,7 @@ async fn push_that_was_begun_is_known_after_a_restart_until_it_is_settled() {
 
 #[tokio::test]
 async fn episode_of_failure_keeps_its_beginning() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let start = world.now();
     let report = |health, reason: &str, seconds| LedgerWrite::State {
@@ -202,7 +202,7 @@ async fn episode_of_failure_keeps_its_beginning() {
 
 #[tokio::test]
 async fn audit_is_read_newest_first_for_all_or_for_one_object() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let entry = |name: &str, kind, number: i64| AuditEntry {
         at: world.after(number),
@@ -226,7 +226,7 @@ async fn audit_is_read_newest_first_for_all_or_for_one_object() {
 
 #[tokio::test]
 async fn record_is_stored_whole_or_not_at_all() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let bad = windlass_model::ObjectKey::new("a/b", "c");
     let record = Record {

@@ -112,7 +112,7 @@ impl Model {
 }
 
 async fn follow(steps: Vec<Step>) {
-    let world = World::new();
+    let world = super::world();
     let mut store = Some(world.open().await);
     let mut model = Model::default();
     for step in steps {
@@ -174,11 +174,11 @@ async fn drain(world: &World, store: &Store, mut model: Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::HISTORIES, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_hint_is_handed_out_in_a_claim_that_is_completed_after_it(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(follow(steps));
     }
 }

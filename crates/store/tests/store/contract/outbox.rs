@@ -31,7 +31,7 @@ async fn due(world: &World, store: &Store) -> Vec<Outgoing> {
 
 #[tokio::test]
 async fn notice_is_sent_once_however_often_it_is_recorded() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let mut changed = store.outbox_changed();
     queue(&world, &store, &["1", "2", "1"]).await;
@@ -54,7 +54,7 @@ async fn notice_is_sent_once_however_often_it_is_recorded() {
 
 #[tokio::test]
 async fn notices_are_taken_by_their_addressees() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let to = |id: &str, notifier: &str| NewNotice { notifier: key(notifier), ..notice(&world, id) };
     let outbox = vec![to("1", "slack"), to("2", "flux"), to("3", "argocd")];
@@ -73,7 +73,7 @@ async fn notices_are_taken_by_their_addressees() {
 
 #[tokio::test]
 async fn refused_send_waits_and_a_lost_answer_counts_as_a_possible_repeat() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     queue(&world, &store, &["1"]).await;
     due(&world, &store).await;
@@ -96,7 +96,7 @@ async fn refused_send_waits_and_a_lost_answer_counts_as_a_possible_repeat() {
 
 #[tokio::test]
 async fn notice_that_was_being_sent_when_the_process_ended_is_marked_as_a_possible_repeat() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     queue(&world, &store, &["sending", "waiting"]).await;
     assert_eq!(store.outbox_due(&EVERYBODY, 1, world.now()).await.unwrap()[0].id, "sending");
@@ -111,7 +111,7 @@ async fn notice_that_was_being_sent_when_the_process_ended_is_marked_as_a_possib
 
 #[tokio::test]
 async fn refused_notice_is_kept_as_dead_with_its_reason() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     queue(&world, &store, &["1"]).await;
     due(&world, &store).await;
@@ -128,7 +128,7 @@ async fn refused_notice_is_kept_as_dead_with_its_reason() {
 
 #[tokio::test]
 async fn report_on_a_notice_that_is_not_being_sent_is_refused() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     queue(&world, &store, &["1"]).await;
     for id in ["1", "unknown"] {
@@ -145,7 +145,7 @@ async fn report_on_a_notice_that_is_not_being_sent_is_refused() {
 
 #[tokio::test]
 async fn notice_whose_sender_went_away_is_due_again_and_is_no_repeat() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let mut changed = store.outbox_changed();
     let mut number = 0;

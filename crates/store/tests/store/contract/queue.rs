@@ -4,13 +4,11 @@ use windlass_model::signal::RescanReason;
 use windlass_model::{Hint, Kind, ObjectKey, ObjectRef, Signal};
 use windlass_store::{Appended, Delivery, QueueDepth, Record, StoreErrorKind};
 
-use crate::support::{
-    World, complete, delivery, expect_change, hints, key, poll_once, pushed, repository, signal,
-};
+use crate::support::{complete, delivery, expect_change, hints, key, poll_once, pushed, repository, signal};
 
 #[tokio::test]
 async fn delivery_is_dropped_only_when_its_receiver_saw_its_id() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let first = delivery(Some("1"), world.now(), vec![signal("a", "1.0")]);
     let other_receiver = Delivery { receiver: "apps/other".into(), ..first.clone() };
@@ -37,7 +35,7 @@ async fn delivery_is_dropped_only_when_its_receiver_saw_its_id() {
 
 #[tokio::test]
 async fn tag_that_moves_from_a_to_b_to_a_is_looked_at_each_time() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let digest = |hex: &str| Some(format!("sha256:{}", hex.repeat(64)).parse().unwrap());
     let moved = |hex| Signal {
@@ -55,7 +53,7 @@ async fn tag_that_moves_from_a_to_b_to_a_is_looked_at_each_time() {
 
 #[tokio::test]
 async fn equal_hints_wait_once_with_the_earliest_receipt_and_its_event() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let early = world.after(-60);
     store.append(delivery(Some("late"), world.now(), vec![signal("a", "1.0")])).await.unwrap();
@@ -71,7 +69,7 @@ async fn equal_hints_wait_once_with_the_earliest_receipt_and_its_event() {
 
 #[tokio::test]
 async fn too_many_hints_of_one_key_become_one_rescan_and_other_keys_keep_theirs() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let many = |from: u32, to: u32| (from..to).map(|n| signal("a", &format!("1.{n}"))).collect::<Vec<_>>();
     store.append(delivery(Some("first"), world.after(-9), many(0, 4096))).await.unwrap();
@@ -97,7 +95,7 @@ async fn too_many_hints_of_one_key_become_one_rescan_and_other_keys_keep_theirs(
 
 #[tokio::test]
 async fn key_is_held_by_one_claim_at_a_time() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0"), signal("b", "1.0")], "timer").await.unwrap();
     let first = store.claim(1, world.now()).await.unwrap();
@@ -112,7 +110,7 @@ async fn key_is_held_by_one_claim_at_a_time() {
 
 #[tokio::test]
 async fn event_during_the_work_runs_the_key_again_with_the_newer_hints_alone() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     let work = world.claim_one(&store).await;
@@ -132,7 +130,7 @@ async fn event_during_the_work_runs_the_key_again_with_the_newer_hints_alone() {
 
 #[tokio::test]
 async fn retry_keeps_the_hints_counts_the_attempt_and_waits() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     let work = world.claim_one(&store).await;
@@ -151,7 +149,7 @@ async fn retry_keeps_the_hints_counts_the_attempt_and_waits() {
 
 #[tokio::test]
 async fn signal_makes_a_waiting_key_due_at_once_and_keeps_its_attempts() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     let work = world.claim_one(&store).await;
@@ -172,7 +170,7 @@ async fn signal_makes_a_waiting_key_due_at_once_and_keeps_its_attempts() {
 
 #[tokio::test]
 async fn keys_are_claimed_in_the_order_in_which_they_became_due() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     for name in ["c", "a", "b"] {
         store.signal(vec![signal(name, "1.0")], "timer").await.unwrap();
@@ -192,7 +190,7 @@ async fn keys_are_claimed_in_the_order_in_which_they_became_due() {
 
 #[tokio::test]
 async fn report_on_work_that_is_not_held_is_refused_and_stores_nothing() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     let work = world.claim_one(&store).await;
@@ -219,7 +217,7 @@ async fn report_on_work_that_is_not_held_is_refused_and_stores_nothing() {
 
 #[tokio::test]
 async fn change_wakes_whoever_subscribed_before_it() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let mut changed = store.changed();
     assert_eq!(world.claim(&store).await, []);
@@ -243,7 +241,7 @@ async fn change_wakes_whoever_subscribed_before_it() {
 
 #[tokio::test]
 async fn claim_whose_caller_went_away_is_given_back() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let mut abandoned = 0;
     while abandoned < 20 {
@@ -269,7 +267,7 @@ async fn claim_whose_caller_went_away_is_given_back() {
 
 #[tokio::test]
 async fn claims_end_with_the_process_and_the_work_stays() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     let work = world.claim_one(&store).await;
@@ -284,7 +282,7 @@ async fn claims_end_with_the_process_and_the_work_stays() {
 
 #[tokio::test]
 async fn names_that_a_column_cannot_hold_are_refused_and_odd_ones_come_back() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let odd = ObjectRef::new(Kind::ImageUpdateAutomation, ObjectKey::new("", "a/b ü'\""));
     store

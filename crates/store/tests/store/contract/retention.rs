@@ -26,7 +26,7 @@ fn audit(world: &World, count: usize) -> Vec<AuditEntry> {
 
 #[tokio::test]
 async fn delivery_ids_are_remembered_for_seven_days() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let delivery = delivery(Some("1"), world.now(), vec![signal("a", "1.0")]);
     store.append(delivery.clone()).await.unwrap();
@@ -41,7 +41,7 @@ async fn delivery_ids_are_remembered_for_seven_days() {
 
 #[tokio::test]
 async fn history_is_pruned_in_bounded_steps_after_thirty_days() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     store.record(Record { audit: audit(&world, 1200), ..Record::default() }).await.unwrap();
     world.clock.advance(30 * DAY + 1);
@@ -55,7 +55,7 @@ async fn history_is_pruned_in_bounded_steps_after_thirty_days() {
 
 #[tokio::test]
 async fn last_commit_of_an_automation_is_kept_for_ever() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let commit = |id: &str| Commit {
         decision: id.into(),
@@ -75,7 +75,7 @@ async fn last_commit_of_an_automation_is_kept_for_ever() {
 
 #[tokio::test]
 async fn tags_that_are_gone_are_forgotten_and_present_ones_are_not() {
-    let world = World::new();
+    let world = super::world();
     let store = world.open().await;
     let start = world.now();
     let tags = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();

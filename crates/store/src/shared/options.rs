@@ -1,0 +1,165 @@
+//! How a NATS server is reached, and why it could not be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, ServerAddr};
+
+use crate::folder::OpenError;
+
+/// Longest wait for a server that accepts a connection, at the start.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A lost connection is tried again this often: others take over what this process holds within seconds.
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// Where the shared queue is, and how to log in there. At most one kind of login is used.
+#[derive(Debug, Clone, Default)]
+pub struct NatsOptions {
+    /// `nats://host:port` or `tls://host:port`; several, separated by commas, are servers of one cluster.
+    pub servers: String,
+    /// The stream's name, by which several instances share one server.
+    pub stream: String,
+    /// Copies that a cluster keeps of each message; by default 3 in a cluster and 1 on a lone server.
+    pub replicas: Option<usize>,
+    /// After how many messages the log is replaced by a snapshot; by default 20,000.
+    pub snapshot_every: Option<u64>,
+    /// A credentials file (JWT and nkey).
+    pub credentials: Option<PathBuf>,
+    /// A file that holds an nkey's seed.
+    pub nkey: Option<PathBuf>,
+    /// A file that holds a token.
+    pub token: Option<PathBuf>,
+    /// Certificate authorities (PEM) that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// A client certificate and its key (PEM).
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why a shared queue could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is none.
+    #[error(
+        "`{address}` is no address of a NATS server: write nats://host:port or tls://host:port, without a user"
+    )]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// A file that is needed to log in cannot be read.
+    #[error("{} cannot be read", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No server takes us.
+    #[error("no connection to NATS at {servers}")]
+    Connect {
+        /// Where.
+        servers: String,
+        /// Why.
+        source: async_nats::ConnectError,
+    },
+    /// The server has no JetStream for us, or refuses what we ask of it.
+    #[error("JetStream on {servers} refused to {action}: {reason}")]
+    JetStream {
+        /// Where.
+        servers: String,
+        /// What was asked.
+        action: &'static str,
+        /// What the server said.
+        reason: String,
+    },
+    /// The stream is not as it must be.
+    #[error("the stream `{stream}` has `{field}` {found}, and {wanted} is needed; {advice}")]
+    Mismatch {
+        /// The stream.
+        stream: String,
+        /// The field of its configuration.
+        field: &'static str,
+        /// What the server says.
+        found: String,
+        /// What it must be.
+        wanted: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The local copy of the state cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The state could not be caught up with.
+    #[error("the queue could not be joined")]
+    Join(#[from] crate::StoreError),
+}
+
+/// Connects and logs in.
+pub(super) async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
+    let servers = options.servers.split(',').map(|server| address(server.trim()));
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    let login = login(options).await?;
+    let failed = |source| ConnectError::Connect { servers: options.servers.clone(), source };
+    login.connect(servers).await.map_err(failed)
+}
+
+/// Reads an address. Logins come from files, for a command line can be read by everybody on the machine.
+fn address(text: &str) -> Result<ServerAddr, ConnectError> {
+    let known = ["nats://", "tls://"].iter().any(|scheme| text.starts_with(scheme));
+    let parsed = text.parse::<ServerAddr>().ok().filter(|address| known && !address.has_user_pass());
+    parsed.ok_or_else(|| {
+        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        ConnectError::Address { address: shown.to_owned() }
+    })
+}
+
+async fn login(options: &NatsOptions) -> Result<ConnectOptions, ConnectError> {
+    let mut connect = ConnectOptions::new()
+        .name("windlass")
+        .connection_timeout(CONNECT)
+        .reconnect_delay_callback(|_| RECONNECT)
+        .event_callback(|event| async move { tracing::info!(%event, "NATS") });
+    if let Some(path) = &options.credentials {
+        let text = read(path).await?;
+        connect =
+            connect.credentials(&text).map_err(|source| ConnectError::File { path: path.clone(), source })?;
+    }
+    if let Some(path) = &options.nkey {
+        connect = connect.nkey(read(path).await?.trim().to_owned());
+    }
+    if let Some(path) = &options.token {
+        connect = connect.token(read(path).await?.trim().to_owned());
+    }
+    if let Some(path) = &options.ca {
+        read(path).await?;
+        connect = connect.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.certificate {
+        (read(certificate).await?, read(key).await?);
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(connect)
+}
+
+async fn read(path: &Path) -> Result<String, ConnectError> {
+    let failed = |source| ConnectError::File { path: path.to_owned(), source };
+    tokio::fs::read_to_string(path).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_no_part_of_an_address_and_not_of_its_error() {
+        for good in ["nats://127.0.0.1:4222", "tls://nats.example.com:4222", "nats://[::1]:4222"] {
+            address(good).unwrap();
+        }
+        for bad in
+            ["", "http://host", "host:4222", "nats://", "nats://me:secret@host:4222", "nats://secret@host"]
+        {
+            let error = address(bad).unwrap_err().to_string();
+            assert!(error.contains("nats://host:port") && !error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Snapshots: what the log's beginning came to, so that it need not be kept. A snapshot is a copy of the state, under a
+//! name that says of which log and up to which message; one that is there is never changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_nats::jetstream::object_store::ObjectStore;
+use futures_util::StreamExt as _;
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::database;
+use crate::error::Cause;
+use crate::shared::entry::Position;
+use crate::shared::follower::{FollowError, server};
+use crate::shared::stream::log_of;
+use crate::shared::{Link, member};
+
+/// The copy on its way, beside the database.
+const FILE: &str = "snapshot.db";
+
+/// What a copy was made from.
+pub(super) enum Restored {
+    Snapshot,
+    Nothing,
+}
+
+/// Replaces the log's beginning by a snapshot, whenever it has grown.
+pub(super) async fn make(link: Arc<Link>) {
+    loop {
+        link.grown.notified().await;
+        if let Err(error) = link.snapshot().await {
+            tracing::warn!(%error, "no snapshot of the shared queue could be made; its log grows until one can");
+        }
+    }
+}
+
+impl Link {
+    async fn snapshot(&self) -> Result<(), FollowError> {
+        let looked = self
+            .writer
+            .run(|transaction| Ok((Position::read(transaction.db)?.member, member::all(transaction.db)?)));
+        let (own, members) = looked.await?;
+        // One of all does it: the longest-standing.
+        if members.first() != Some(&own) {
+            return Ok(());
+        }
+        let stream = self.names.open(&self.jetstream).await.map_err(server)?;
+        let bucket = self.names.snapshots(&self.jetstream).await.map_err(server)?;
+        let file = self.folder.join(FILE);
+        remove(&file).await?;
+        let target = file.to_string_lossy().into_owned();
+        let copied = self.readers.read(move |db| db.execute("VACUUM INTO ?1", [target]).map(drop)).await;
+        copied.map_err(server)?;
+        let position = Position::read(&Connection::open(&file).map_err(Cause::from)?).map_err(Cause::from)?;
+        if position.log != log_of(&stream.get_info().await.map_err(server)?) {
+            return Ok(());
+        }
+        let mut reader = File::open(&file).await.map_err(server)?;
+        let name = name(&position.log, position.sequence);
+        bucket.put(name.as_str(), &mut reader).await.map_err(server)?;
+        remove(&file).await?;
+        let next = u64::try_from(position.sequence).unwrap_or(0) + 1;
+        stream.purge().sequence(next).await.map_err(server)?;
+        for (older, _) in snapshots(&bucket).await?.into_iter().filter(|(other, _)| *other != name) {
+            bucket.delete(older).await.map_err(server)?;
+        }
+        tracing::info!(sequence = position.sequence, "the shared queue's log was replaced by a snapshot");
+        Ok(())
+    }
+
+    /// Makes the copy anew: from the newest snapshot of the log, if one is needed or there.
+    pub(super) async fn restore_newest(
+        &self,
+        log: &str,
+        first: u64,
+        member: i64,
+    ) -> Result<Restored, FollowError> {
+        let bucket = self.names.snapshots(&self.jetstream).await.map_err(server)?;
+        let of_log = |(name, sequence): &(String, i64)| *name == self::name(log, *sequence);
+        let newest =
+            snapshots(&bucket).await?.into_iter().filter(of_log).max_by_key(|(_, sequence)| *sequence);
+        let reaches = |sequence: i64| u64::try_from(sequence).unwrap_or(0) + 1 >= first;
+        match newest {
+            Some((name, sequence)) if reaches(sequence) => {
+                let file = self.folder.join(FILE);
+                download(&bucket, &name, &file).await?;
+                self.replace(Some(&file), log, member).await?;
+                remove(&file).await?;
+                Ok(Restored::Snapshot)
+            }
+            _ if first <= 1 => {
+                self.replace(None, log, member).await?;
+                Ok(Restored::Nothing)
+            }
+            _ => Err(FollowError::Gap { first }),
+        }
+    }
+
+    /// Puts another state into the database. Who reads it at this moment sees the former one to the end.
+    async fn replace(&self, from: Option<&Path>, log: &str, member: i64) -> Result<(), Cause> {
+        let (from, log) = (from.map(Path::to_owned), log.to_owned());
+        let replaced = move |db: &mut Connection| {
+            let source = match from {
+                Some(file) => Connection::open(file)?,
+                None => database::empty_copy()?,
+            };
+            Backup::new(&source, db)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
+            db.execute("UPDATE position SET log = ?1, member = ?2", rusqlite::params![log, member])?;
+            Ok(())
+        };
+        self.writer.outside(replaced).await
+    }
+}
+
+/// The snapshots that are there, with the message that each goes up to.
+async fn snapshots(bucket: &ObjectStore) -> Result<Vec<(String, i64)>, FollowError> {
+    let mut list = bucket.list().await.map_err(server)?;
+    let mut found = Vec::new();
+    while let Some(object) = list.next().await {
+        let name = object.map_err(server)?.name;
+        let sequence = name.rsplit_once('/').and_then(|(_, sequence)| sequence.parse().ok());
+        found.extend(sequence.map(|sequence| (name, sequence)));
+    }
+    Ok(found)
+}
+
+async fn download(bucket: &ObjectStore, name: &str, file: &Path) -> Result<(), FollowError> {
+    let mut object = bucket.get(name).await.map_err(server)?;
+    let mut target = File::create(file).await.map_err(server)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        // The end is an error where the content's digest is another than the object's.
+        let length = object.read(&mut buffer).await.map_err(server)?;
+        if length == 0 {
+            break;
+        }
+        target.write_all(&buffer[..length]).await.map_err(server)?;
+    }
+    target.sync_all().await.map_err(server)
+}
+
+async fn remove(file: &Path) -> Result<(), FollowError> {
+    match fs::remove_file(file).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(server(error)),
+        _ => Ok(()),
+    }
+}
+
+fn name(log: &str, sequence: i64) -> String {
+    format!("{log}/{sequence}")
+}
