@@ -20,6 +20,7 @@ mod operate;
 mod outage;
 mod path;
 mod plan;
+mod queue;
 mod race;
 mod reload;
 mod select;

@@ -64,7 +64,8 @@ pub use crate::metrics::Metrics;
 pub use crate::plan::{BranchPlan, CommitPlan, FilePlan, Plan, WaitingPlan, plan};
 pub use crate::signing::signing_problems;
 
-/// What a promoter is made of.
+/// What a promoter is made of. Cheap to clone: a process that shares a queue starts a promoter for each of its turns.
+#[derive(Clone)]
 pub struct Parts {
     /// The wall clock.
     pub clock: Arc<dyn Clock>,

@@ -25,6 +25,7 @@ pub(crate) struct Board {
 
 /// What one commit changed for those who wait.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of something else whether it changed")]
 pub(crate) struct Changes {
     /// A key became claimable, or its time moved.
     pub(crate) work: bool,

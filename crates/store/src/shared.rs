@@ -148,7 +148,10 @@ impl Shared {
     pub(crate) async fn ask(&self, command: Command) -> Result<Answer, Cause> {
         self.link.expect_connection()?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Asked::Run { command, reply }).await.map_err(|_| Cause::Closed)?;
+        self.requests
+            .send(Asked::Run { command: Box::new(command), reply })
+            .await
+            .map_err(|_| Cause::Closed)?;
         answer.await.unwrap_or(Err(Cause::Closed))
     }
 

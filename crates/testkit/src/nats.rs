@@ -73,6 +73,15 @@ impl NatsServer {
         self.folder.path()
     }
 
+    /// Deletes a stream with all that it holds, as an operator may. The server asks for no login.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn delete_stream(&self, name: &str) -> Result<()> {
+        let client = async_nats::connect(self.url()).await.context("connecting to the server")?;
+        async_nats::jetstream::new(client).delete_stream(name).await.context("deleting a stream").map(drop)
+    }
+
     /// Kills the server, as a crash does.
     pub fn kill(&mut self) {
         self.process = None;

@@ -11,6 +11,7 @@ use windlass_model::{ObjectKey, ObjectRef};
 use windlass_web::Resume;
 
 use crate::logs::LogFormat;
+use crate::queue::QueueArgs;
 use crate::{
     client, config, edit, guard_import, logs, plan, run, select, trust_roots, verify, verify_bundle,
 };
@@ -88,6 +89,8 @@ struct RunArgs {
     /// Refuse images that no Guard concerns
     #[arg(long, env = "WINDLASS_REQUIRE_GUARD")]
     require_guard: bool,
+    #[command(flatten)]
+    queue: QueueArgs,
     /// How log lines look
     #[arg(long, value_enum, default_value = "human", env = "WINDLASS_LOG_FORMAT")]
     log_format: LogFormat,
@@ -206,9 +209,10 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let RunArgs { config, data, listen, admin_listen, require_guard, log_format, log_level } = args;
+    let RunArgs { config, data, listen, admin_listen, require_guard, queue, log_format, log_level } = args;
+    let part = queue.part()?;
     logs::install(log_format, &log_level)?;
-    match block_on(run::run(run::Settings { config, data, listen, admin_listen, require_guard })) {
+    match block_on(run::run(run::Settings { config, data, listen, admin_listen, require_guard, part })) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             tracing::error!("{error:#}");

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use windlass_model::resource::Receiver;
 use windlass_model::signal::RescanReason;
-use windlass_model::status::Readiness;
+use windlass_model::status::{ObjectStatus, Readiness};
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Spec};
 use windlass_promoter::{Promoter, signals_for};
 use windlass_store::Store;
@@ -23,7 +23,8 @@ pub(crate) struct RunningInstance {
     configuration: watch::Receiver<Arc<Configuration>>,
     spec: watch::Receiver<Arc<Spec>>,
     registry: Registry,
-    promoter: Promoter,
+    /// While it is this process's turn to promote.
+    promoter: watch::Receiver<Option<Promoter>>,
     gauges: QueueGauges,
 }
 
@@ -42,7 +43,7 @@ impl RunningInstance {
         configuration: watch::Receiver<Arc<Configuration>>,
         spec: watch::Receiver<Arc<Spec>>,
         mut registry: Registry,
-        promoter: Promoter,
+        promoter: watch::Receiver<Option<Promoter>>,
     ) -> Self {
         let gauges = QueueGauges::register(&mut registry);
         Self { store, clock, configuration, spec, registry, promoter, gauges }
@@ -74,6 +75,14 @@ impl QueueGauges {
 }
 
 impl RunningInstance {
+    fn promoter(&self) -> Option<Promoter> {
+        self.promoter.borrow().clone()
+    }
+
+    fn statuses(&self) -> Vec<ObjectStatus> {
+        self.promoter().map(|promoter| promoter.status()).unwrap_or_default()
+    }
+
     async fn queue(&self, signals: Vec<Signal>) -> ReconcileAnswer {
         let targets = signals.iter().map(|signal| signal.target.clone()).collect();
         match self.store.signal(signals, "requested").await {
@@ -87,7 +96,7 @@ impl Instance for RunningInstance {
     fn status(&self) -> StatusReport {
         let configuration = self.configuration.borrow().clone();
         let spec = self.spec.borrow().clone();
-        let mut resources = self.promoter.status();
+        let mut resources = self.statuses();
         for status in &mut resources {
             if status.object.kind == Kind::Receiver {
                 let receiver = spec.receivers.get(&status.object.key);
@@ -104,7 +113,12 @@ impl Instance for RunningInstance {
 
     async fn checks(&self) -> Vec<Check> {
         let writable = self.store.ping().await;
-        let tried = self.promoter.all_tried();
+        // Who stands by has nothing to try, and takes webhooks as well as another.
+        let (tried, resources) = match self.promoter() {
+            None => (true, "another process tries them"),
+            Some(promoter) if promoter.all_tried() => (true, "each was tried"),
+            Some(_) => (false, "some were not tried yet"),
+        };
         let check = |name: &str, ok: bool, detail: String| Check { name: name.to_owned(), ok, detail };
         vec![
             check("configuration", true, format!("generation {}", self.configuration.borrow().generation)),
@@ -113,11 +127,7 @@ impl Instance for RunningInstance {
                 writable.is_ok(),
                 writable.err().map_or_else(|| "writable".to_owned(), |e| e.to_string()),
             ),
-            check(
-                "resources",
-                tried,
-                if tried { "each was tried" } else { "some were not tried yet" }.to_owned(),
-            ),
+            check("resources", tried, resources.to_owned()),
         ]
     }
 
@@ -146,7 +156,7 @@ impl Instance for RunningInstance {
             );
             return ReconcileAnswer::Unknown { why };
         }
-        let status = self.promoter.status().into_iter().find(|status| status.object == object);
+        let status = self.statuses().into_iter().find(|status| status.object == object);
         if let Some(status) = status.filter(|status| status.ready == Readiness::Suspended) {
             let why = format!("{object} is not looked at ({}): resume it first", status.message);
             return ReconcileAnswer::Unknown { why };

@@ -17,7 +17,7 @@ use windlass_promoter::{Parts, Promoter};
 use windlass_registry::{Pool, PoolConfig};
 use windlass_store::{Retention, Store};
 use windlass_tuf::{Cache, Refresher, Roots};
-use windlass_watcher::{Schedule, WebhookState};
+use windlass_watcher::WebhookState;
 use windlass_web::{AdminToken, Limits, admin_router, serve};
 
 use crate::clock::SystemClock;
@@ -26,6 +26,8 @@ use crate::descriptors;
 use crate::endpoint::Endpoint;
 use crate::git_program;
 use crate::instance::RunningInstance;
+use crate::lead::{Begun, Lead};
+use crate::queue::{Part, Role};
 use crate::tasks::Tasks;
 
 /// Old deliveries, audit entries and sent notices are removed in small steps this often.
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Whether an image that no Guard concerns is refused.
     pub(crate) require_guard: bool,
+    /// Whom it shares its queue with, and what it does.
+    pub(crate) part: Part,
 }
 
 /// The parts that every task works with.
@@ -49,9 +53,10 @@ struct World {
     configuration: watch::Receiver<Arc<Configuration>>,
     spec: watch::Receiver<Arc<Spec>>,
     registry: Registry,
-    promoter: Promoter,
+    promoter: watch::Receiver<Option<Promoter>>,
+    /// Absent where others promote.
+    turns: Option<Begun>,
     webhooks: WebhookState,
-    schedule: Schedule,
 }
 
 /// Runs until a signal.
@@ -60,9 +65,7 @@ struct World {
 /// What could not be started, or a task that ended by itself.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut tasks = Tasks::new();
-    let store = Store::open(&settings.data, Arc::new(SystemClock))
-        .await
-        .with_context(|| format!("--data {}", settings.data.display()))?;
+    let store = open_store(&settings).await?;
     let (source, first) = config::Source::open(&settings.config, settings.require_guard)?;
     let (sender, configuration) = watch::channel(Arc::new(first));
     let world = assemble(&settings, store.clone(), configuration, &mut tasks).await?;
@@ -73,6 +76,17 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     store.close().await.context("the store did not end cleanly; what was accepted is safe")?;
     tracing::info!("stopped");
     ended
+}
+
+async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    let Settings { data, part, .. } = settings;
+    let clock = Arc::new(SystemClock);
+    match &part.shared {
+        None => Store::open(data, clock).await.with_context(|| format!("--data {}", data.display())),
+        Some(options) => Store::connect(data, options, clock)
+            .await
+            .with_context(|| format!("--queue {} with --data {}", options.servers, data.display())),
+    }
 }
 
 async fn assemble(
@@ -99,12 +113,17 @@ async fn assemble(
         mirrors: settings.data.join("mirrors"),
         git_clients: git_program::clients(),
     };
-    let promoter = Promoter::start(parts, tasks.stop()).await.context("the ledger could not be read")?;
+    let lead = Lead::new(parts, seed(&*clock), tasks.stop());
+    let promoter = lead.current();
+    let turns = match (&settings.part.shared, settings.part.roles.contains(&Role::Promoter)) {
+        (None, _) => Some(lead.begin().await.context("the ledger could not be read")?),
+        (Some(_), true) => Some(lead.stand_by()),
+        (Some(_), false) => None,
+    };
     let webhook_metrics = windlass_watcher::Metrics::default();
     webhook_metrics.register(&mut registry);
     let webhooks = WebhookState::new(store.clone(), clock.clone(), spec.clone(), webhook_metrics);
-    let schedule = Schedule::new(store.clone(), spec.clone(), clock.clone(), seed(&*clock));
-    Ok(World { clock, store, configuration, spec, registry, promoter, webhooks, schedule })
+    Ok(World { clock, store, configuration, spec, registry, promoter, turns, webhooks })
 }
 
 /// What the cache holds is there at once; what is newer is fetched meanwhile.
@@ -137,11 +156,15 @@ async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow:
     let listen = listener.local_addr()?;
     let admin_address = admin.as_ref().map_or(Ok(listen), TcpListener::local_addr)?;
     let endpoint = Endpoint::new(listen, admin_address)?;
-    let World { clock, store, configuration, spec, registry, promoter, webhooks, schedule } = world;
+    let World { clock, store, configuration, spec, registry, promoter, turns, webhooks } = world;
     let instance =
-        RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoter.clone());
+        RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoter);
     let admin_routes = admin_router(Arc::new(instance), AdminToken::new(&endpoint.token));
-    let hooks = windlass_watcher::webhook::router(webhooks);
+    let hooks = if settings.part.roles.contains(&Role::Watcher) {
+        windlass_watcher::webhook::router(webhooks)
+    } else {
+        Router::new()
+    };
     let limits = limits();
     match admin {
         Some(admin) => {
@@ -150,13 +173,9 @@ async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow:
         }
         None => serve_on("webhooks", listener, hooks.merge(admin_routes), limits, tasks),
     }
-    let stop = tasks.stop();
-    tasks.spawn("schedule", async move {
-        if let Err(error) = schedule.run(stop).await {
-            tracing::error!(%error, "polling ended");
-        }
-    });
-    tasks.spawn("promoter", async move { promoter.run().await });
+    if let Some(turns) = turns {
+        tasks.spawn("promoter", turns.run());
+    }
     tasks.spawn("retention", prune(store, clock, tasks.stop()));
     endpoint.write(&settings.data)?;
     tracing::info!(webhooks = %endpoint.listen, admin = %endpoint.admin, "running");

@@ -74,7 +74,7 @@ async fn judge(
             *count = 0;
             let (reply, _) = oneshot::channel();
             // With a full inbox, the next silence asks again.
-            let _ = requests.try_send(Asked::Run { command: Command::Remove { member }, reply });
+            let _ = requests.try_send(Asked::Run { command: Box::new(Command::Remove { member }), reply });
         }
     }
     Ok(())

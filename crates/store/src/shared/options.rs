@@ -135,7 +135,8 @@ async fn login(options: &NatsOptions) -> Result<ConnectOptions, ConnectError> {
         connect = connect.add_root_certificates(path.clone());
     }
     if let Some((certificate, key)) = &options.certificate {
-        (read(certificate).await?, read(key).await?);
+        read(certificate).await?;
+        read(key).await?;
         connect = connect.add_client_certificate(certificate.clone(), key.clone());
     }
     Ok(connect)

@@ -18,7 +18,7 @@ const BATCH: usize = 512;
 /// A request to the publisher.
 pub(super) enum Asked {
     Run {
-        command: Command,
+        command: Box<Command>,
         reply: oneshot::Sender<Result<Answer, Cause>>,
     },
     /// Finish, leave, and take no more.
@@ -48,7 +48,7 @@ impl Batch {
     fn take(&mut self, asked: Asked) {
         match asked {
             Asked::Run { command, reply } => {
-                self.commands.push(command);
+                self.commands.push(*command);
                 self.replies.push(reply);
             }
             Asked::Leave { reply } => self.leave = Some(reply),

@@ -269,7 +269,7 @@ async fn stream_that_is_set_up_otherwise_is_refused_by_the_name_of_its_field() {
     let other = Config {
         name: "windlass".into(),
         subjects: vec!["windlass.log".into()],
-        max_age: Duration::from_secs(60),
+        max_age: Duration::from_mins(1),
         ..Config::default()
     };
     jetstream(&server).await.create_stream(other).await.unwrap();
