@@ -116,7 +116,7 @@ async fn process_that_slept_finds_its_turn_over_and_stands_by() -> Result<()> {
         world.wait_for(TAG).await?;
         second.windlass.process().signal("CONT")?;
         eventually(PATIENCE, "the sleeper to notice", async || {
-            Ok(world.log_text().contains("its turn is over").then_some(()))
+            Ok(world.log_text().contains("this process's turn is over").then_some(()))
         })
         .await?;
         let digest = world.push("1.0.2").await?;

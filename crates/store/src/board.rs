@@ -75,10 +75,9 @@ impl Board {
         self.losses.subscribe()
     }
 
-    /// What the queue held is gone; everything that the state says may have changed.
+    /// What the queue held is gone.
     pub(crate) fn announce_loss(&self) {
         self.losses.send_modify(|count| *count = count.wrapping_add(1));
-        self.announce(Changes { work: true, outbox: true, claims: true, leases: true });
     }
 
     pub(crate) fn claimed(&self) -> u64 {

@@ -149,10 +149,13 @@ fn bound_hints(
     claimed: i64,
     generation: i64,
 ) -> Result<(), Cause> {
-    // With one min(), SQLite takes the bare column from the row that holds the minimum.
     let (mut count, oldest) = transaction
         .db
-        .prepare_cached("SELECT count(*), min(at), event FROM hints WHERE work = ?1 AND generation > ?2")?
+        .prepare_cached(
+            "SELECT count(*), min(at),
+                 (SELECT event FROM hints WHERE work = ?1 AND generation > ?2 ORDER BY at, generation LIMIT 1)
+             FROM hints WHERE work = ?1 AND generation > ?2",
+        )?
         .query_row(params![work, claimed], |row| {
             let oldest = row.get::<_, Option<i64>>(1)?.zip(row.get::<_, Option<String>>(2)?);
             Ok((row.get::<_, i64>(0)?, oldest))

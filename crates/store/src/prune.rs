@@ -51,38 +51,41 @@ pub(crate) fn prune(
     let steps = [
         (
             "DELETE FROM deliveries WHERE (receiver, delivery) IN
-                 (SELECT receiver, delivery FROM deliveries WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                 (SELECT receiver, delivery FROM deliveries WHERE at < ?1
+                  ORDER BY at, receiver, delivery LIMIT ?2)",
             repetitions,
         ),
         (
             "DELETE FROM outbox WHERE seq IN
-                 (SELECT seq FROM outbox WHERE state = 'sent' AND done_at < ?1 ORDER BY done_at LIMIT ?2)",
+                 (SELECT seq FROM outbox WHERE state = 'sent' AND done_at < ?1 ORDER BY done_at, seq LIMIT ?2)",
             repetitions,
         ),
         (
             "DELETE FROM outbox WHERE seq IN
-                 (SELECT seq FROM outbox WHERE state = 'dead' AND done_at < ?1 ORDER BY done_at LIMIT ?2)",
+                 (SELECT seq FROM outbox WHERE state = 'dead' AND done_at < ?1 ORDER BY done_at, seq LIMIT ?2)",
             history,
         ),
         (
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at, id LIMIT ?2)",
             history,
         ),
         (
             "DELETE FROM commits WHERE seq IN
                  (SELECT seq FROM commits AS old WHERE at < ?1 AND EXISTS
                       (SELECT 1 FROM commits AS new WHERE new.automation = old.automation AND new.seq > old.seq)
-                  ORDER BY at LIMIT ?2)",
+                  ORDER BY at, seq LIMIT ?2)",
             history,
         ),
         (
             "DELETE FROM digests WHERE (repository, digest) IN
-                 (SELECT repository, digest FROM digests WHERE last_seen < ?1 ORDER BY last_seen LIMIT ?2)",
+                 (SELECT repository, digest FROM digests WHERE last_seen < ?1
+                  ORDER BY last_seen, repository, digest LIMIT ?2)",
             history,
         ),
         (
             "DELETE FROM tags WHERE (repository, tag) IN
-                 (SELECT repository, tag FROM tags WHERE gone_at < ?1 ORDER BY gone_at LIMIT ?2)",
+                 (SELECT repository, tag FROM tags WHERE gone_at < ?1
+                  ORDER BY gone_at, repository, tag LIMIT ?2)",
             history,
         ),
     ];

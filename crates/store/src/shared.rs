@@ -27,6 +27,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::{self, Context};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use windlass_model::Clock;
 
 use crate::board::Board;
@@ -159,7 +160,9 @@ impl Shared {
     pub(crate) async fn close(&self) -> Result<(), Cause> {
         let (reply, left) = oneshot::channel();
         self.requests.send(Asked::Leave { reply }).await.map_err(|_| Cause::Closed)?;
-        let left = left.await.unwrap_or(Err(Cause::Closed));
+        let late = || Err(self.link.unavailable("it did not take this process's leave in time"));
+        let left =
+            timeout(ANSWER, left).await.map_or_else(|_| late(), |left| left.unwrap_or(Err(Cause::Closed)));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         let closed = self.link.writer.close().await;
         left.and(closed)

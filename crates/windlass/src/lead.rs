@@ -31,6 +31,8 @@ struct Turn {
     promoter: Promoter,
     /// Ends this turn alone.
     end: CancellationToken,
+    /// Tells when the queue lost what it held: a new turn looks at everything.
+    losses: watch::Receiver<u64>,
 }
 
 impl Lead {
@@ -58,15 +60,16 @@ impl Lead {
     }
 
     async fn turn(&self) -> Result<Turn, StoreError> {
+        let losses = self.parts.store.losses();
         let lease = self.parts.store.lease(LEASE).await?;
         let end = self.stop.child_token();
         let promoter = Promoter::start(self.parts.clone(), end.clone()).await?;
         self.current.send_replace(Some(promoter.clone()));
-        Ok(Turn { lease, promoter, end })
+        Ok(Turn { lease, promoter, end, losses })
     }
 
     async fn run_turn(&self, turn: Turn) {
-        let Turn { lease, promoter, end } = turn;
+        let Turn { lease, promoter, end, mut losses } = turn;
         let Parts { store, spec, clock, .. } = &self.parts;
         let schedule = Schedule::new(store.clone(), spec.clone(), clock.clone(), self.seed);
         let polling = async {
@@ -76,16 +79,23 @@ impl Lead {
         };
         let work = async { tokio::join!(promoter.run(), polling) };
         tokio::pin!(work);
-        tokio::select! {
-            _ = &mut work => {}
-            lost = lease.lost() => {
-                match lost {
-                    Ok(()) => tracing::warn!("this process was not heard of, or the queue lost what it held: its turn is over"),
-                    Err(error) => tracing::error!(%error, "nobody can tell whose turn it is: this process's is over"),
-                }
-                end.cancel();
-                work.await;
+        let over = async {
+            tokio::select! {
+                Ok(()) = losses.changed() => "the queue lost what it held",
+                lost = lease.lost() => match lost {
+                    Ok(()) => "the others did not hear of this process, or the queue lost what it held",
+                    Err(_) => "the store cannot say whose turn it is",
+                },
             }
+        };
+        let why = tokio::select! {
+            _ = &mut work => None,
+            why = over => Some(why),
+        };
+        if let Some(why) = why {
+            tracing::warn!(why, "this process's turn is over");
+            end.cancel();
+            work.await;
         }
         self.current.send_replace(None);
     }

@@ -13,7 +13,6 @@ use tokio::time::sleep;
 
 use crate::error::Cause;
 use crate::shared::entry::{Entry, Envelope, Outcome, Position};
-use crate::shared::snapshot::Restored;
 use crate::shared::stream::log_of;
 use crate::shared::{Expected, Link, PAUSE};
 
@@ -162,23 +161,22 @@ impl Link {
         let log = log_of(info);
         // A membership is of one log.
         let member = if position.log == log { position.member } else { 0 };
-        let restored = self.restore_newest(&log, info.state.first_sequence, member).await?;
-        if position.log == log && matches!(restored, Restored::Snapshot) {
-            tracing::info!("this process was far behind the shared queue and took a snapshot");
-        } else if !position.log.is_empty() {
-            tracing::warn!(
-                before = position.log,
-                now = log,
-                "the shared queue lost what it held; a resync finds it"
-            );
-        }
+        self.restore_newest(&log, &info.state, member).await?;
         // Whatever the publisher waits for will not come as it was sent.
         self.expected().take();
-        if !position.log.is_empty() {
+        if position.log == log && following(position) < info.state.first_sequence {
+            tracing::info!("this process was far behind the shared queue and took a snapshot");
+        } else if !position.log.is_empty() {
+            tracing::warn!("the shared queue lost what it held; everything is to be looked at again");
             self.board.announce_loss();
         }
         Ok(self.position().await?)
     }
+}
+
+/// The place of the message that the copy runs next.
+fn following(position: &Position) -> u64 {
+    u64::try_from(position.sequence).unwrap_or(0) + 1
 }
 
 /// Whether the copy is a state that the log passed through, and what follows is still there.

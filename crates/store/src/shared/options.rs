@@ -106,7 +106,10 @@ pub(super) async fn connect(options: &NatsOptions) -> Result<Client, ConnectErro
 /// Reads an address. Logins come from files, for a command line can be read by everybody on the machine.
 fn address(text: &str) -> Result<ServerAddr, ConnectError> {
     let known = ["nats://", "tls://"].iter().any(|scheme| text.starts_with(scheme));
-    let parsed = text.parse::<ServerAddr>().ok().filter(|address| known && !address.has_user_pass());
+    let parsed = text
+        .parse::<ServerAddr>()
+        .ok()
+        .filter(|address| known && !address.host().is_empty() && !address.has_user_pass());
     parsed.ok_or_else(|| {
         let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
         ConnectError::Address { address: shown.to_owned() }

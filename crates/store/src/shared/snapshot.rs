@@ -5,27 +5,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_nats::jetstream::object_store::ObjectStore;
+use async_nats::jetstream::stream::State;
 use futures_util::StreamExt as _;
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::board::Changes;
 use crate::database;
 use crate::error::Cause;
 use crate::shared::entry::Position;
 use crate::shared::follower::{FollowError, server};
 use crate::shared::stream::log_of;
 use crate::shared::{Link, member};
+use crate::writer::Transaction;
 
 /// The copy on its way, beside the database.
 const FILE: &str = "snapshot.db";
-
-/// What a copy was made from.
-pub(super) enum Restored {
-    Snapshot,
-    Nothing,
-}
 
 /// Replaces the log's beginning by a snapshot, whenever it has grown.
 pub(super) async fn make(link: Arc<Link>) {
@@ -75,26 +72,26 @@ impl Link {
     pub(super) async fn restore_newest(
         &self,
         log: &str,
-        first: u64,
+        state: &State,
         member: i64,
-    ) -> Result<Restored, FollowError> {
+    ) -> Result<(), FollowError> {
         let bucket = self.names.snapshots(&self.jetstream).await.map_err(server)?;
-        let of_log = |(name, sequence): &(String, i64)| *name == self::name(log, *sequence);
+        let (first, last) = (state.first_sequence, state.last_sequence);
+        // One that goes further than the log is of messages that the server lost since.
+        let usable = |(name, sequence): &(String, i64)| {
+            *name == self::name(log, *sequence) && u64::try_from(*sequence).is_ok_and(|up_to| up_to <= last)
+        };
         let newest =
-            snapshots(&bucket).await?.into_iter().filter(of_log).max_by_key(|(_, sequence)| *sequence);
+            snapshots(&bucket).await?.into_iter().filter(usable).max_by_key(|(_, sequence)| *sequence);
         let reaches = |sequence: i64| u64::try_from(sequence).unwrap_or(0) + 1 >= first;
         match newest {
             Some((name, sequence)) if reaches(sequence) => {
                 let file = self.folder.join(FILE);
                 download(&bucket, &name, &file).await?;
                 self.replace(Some(&file), log, member).await?;
-                remove(&file).await?;
-                Ok(Restored::Snapshot)
+                remove(&file).await
             }
-            _ if first <= 1 => {
-                self.replace(None, log, member).await?;
-                Ok(Restored::Nothing)
-            }
+            _ if first <= 1 => Ok(self.replace(None, log, member).await?),
             _ => Err(FollowError::Gap { first }),
         }
     }
@@ -111,7 +108,13 @@ impl Link {
             db.execute("UPDATE position SET log = ?1, member = ?2", rusqlite::params![log, member])?;
             Ok(())
         };
-        self.writer.outside(replaced).await
+        self.writer.outside(replaced).await?;
+        // Whoever waits for a change looks at the other state.
+        let changed = |transaction: &mut Transaction<'_>| {
+            *transaction.changes = Changes { work: true, outbox: true, claims: true, leases: true };
+            Ok(())
+        };
+        self.writer.run(changed).await
     }
 }
 

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(refused(|config| config.max_bytes = 1 << 30), "", "the operator's choice");
         let error = refused(|config| config.num_replicas = 3);
         assert!(error.contains("`num_replicas` 3, and 1 is needed"), "{error}");
-        let error = refused(|config| config.max_age = Duration::from_secs(60));
+        let error = refused(|config| config.max_age = Duration::from_mins(1));
         assert!(error.contains("`max_age` 60s, and 0ns is needed"), "{error}");
     }
 
