@@ -5,6 +5,7 @@
 
 mod crash;
 mod embedded;
+mod login;
 mod nats;
 mod opening;
 mod shared;
