@@ -123,7 +123,7 @@ impl Mirror {
         // runs what it runs after a push.
         let writing = async { if accepted { Some(self.write(Arc::clone(&pack)).await) } else { None } };
         let (outcome, written, words) =
-            tokio::join!(self.judge(request, first, report), writing, rest.words());
+            tokio::join!(Box::pin(self.judge(request, first, report)), writing, rest.words());
         let mut outcome = outcome?.with(words);
         if let PushOutcome::Landed { .. } | PushOutcome::Partly { .. } = &outcome {
             let written = match written {

@@ -7,7 +7,9 @@ use super::super::fields::{Fields, Slot, shown};
 use super::super::node::Node;
 use super::parts::{MAX_ITEMS, authority, expression, identity, keys};
 use super::policy::{Draft, Policy};
-use crate::guard::{Authority, Formats, GuardRules, ImageGlob, NotationTrust, Quorum, Trust};
+use crate::guard::{
+    Authority, Formats, GuardRules, ImageGlob, NotationTrust, Quorum, Trust, TrustRootSource,
+};
 use crate::image::ImageName;
 use crate::name::ObjectKey;
 
@@ -98,7 +100,7 @@ fn cosign(policy: &Policy<'_>, verify: &Slot<'_>, fields: &Fields<'_>) -> Option
             return None;
         }
     };
-    Some(Authority { trust_root: root, ..found })
+    Some(Authority { trust_root: root.map(TrustRootSource::Secret), ..found })
 }
 
 /// Every `*.pub`, written out where the Secret is there.

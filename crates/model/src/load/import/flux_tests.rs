@@ -1,5 +1,5 @@
 use super::super::testing::{KEY, imported, rules, says, secret, told};
-use crate::guard::{TextRule, Trust};
+use crate::guard::{TextRule, Trust, TrustRootSource};
 
 fn repository(verify: &str) -> String {
     format!(
@@ -33,7 +33,9 @@ fn identities_are_expressions_for_any_part() {
     let found = &rules(&text)[0].authorities["flux"];
     let Trust::Keyless(identities) = &found.trust else { panic!("keyless") };
     assert_eq!(identities[0].subject, TextRule::Pattern { expression: "b".into(), anchored: false });
-    assert!(found.tlog && found.trust_root.as_ref().is_some_and(|root| root.name == "root"));
+    assert!(
+        found.tlog && matches!(&found.trust_root, Some(TrustRootSource::Secret(root)) if root.name == "root")
+    );
 }
 
 #[test]

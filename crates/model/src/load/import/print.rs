@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::super::scalar::{Plain, classify};
-use crate::guard::{Authority, Formats, GuardRules, Identity, ImageGlob, Quorum, TextRule, Trust};
+use crate::guard::{
+    Authority, Formats, GuardRules, Identity, ImageGlob, Quorum, TextRule, Trust, TrustRootSource,
+};
 use crate::name::ObjectKey;
 
 /// One document.
@@ -85,7 +87,8 @@ fn authority(out: &mut String, authority: &Authority) {
     for (key, value) in &authority.annotations {
         let _ = writeln!(out, "      {}: {}", text(key), text(value));
     }
-    if let Some(root) = &authority.trust_root {
+    // No other tool's policy names a TUF repository.
+    if let Some(TrustRootSource::Secret(root)) = &authority.trust_root {
         out.push_str("    trustRoot:\n");
         secret(out, root);
     }
