@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use windlass_testkit::config::ConfigFolder;
 use windlass_testkit::event::Push;
 use windlass_testkit::fleet::{FIRST_TAG, Fleet};
@@ -79,9 +79,7 @@ struct Contender {
 struct Promotion {
     /// The webhook was answered: the event is durable.
     accepted: Duration,
-    /// The Git server was asked where the branch is: the tag is resolved and chosen.
-    looked: Duration,
-    /// The push arrived at the server: the commit is made and its intent stored.
+    /// The push arrived at the server: the tag is resolved and chosen, the commit made and its intent stored.
     pushed: Duration,
     /// The branch moved.
     moved: Duration,
@@ -129,13 +127,12 @@ impl Contender {
         self.instance.settled().await?;
         let path = stage::path_of(self.repository.folder());
         let exchanges: Vec<Exchange> = server.traffic().exchanges().split_off(mark);
-        let mut asked = exchanges.iter().filter(|exchange| exchange.head.path.starts_with(&path));
-        let since = |exchange: Option<&Exchange>| {
-            exchange.map_or(moved, |exchange| exchange.started.saturating_duration_since(started))
+        let is_push = |exchange: &&Exchange| {
+            exchange.head.path.starts_with(&path) && GitServer::pushes().matches(&exchange.head)
         };
-        let looked = since(asked.clone().min_by_key(|exchange| exchange.started));
-        let pushed = since(asked.find(|exchange| GitServer::pushes().matches(&exchange.head)));
-        Ok(Promotion { accepted, looked, pushed, moved })
+        let push = exchanges.iter().find(is_push).context("no push was seen")?;
+        let pushed = push.started.saturating_duration_since(started);
+        Ok(Promotion { accepted, pushed, moved })
     }
 
     /// One commit for each round, and nothing but the expected edits.
@@ -212,10 +209,9 @@ fn quantiles(table: &mut Table, name: &str, times: &Samples) {
 /// The medians of each stretch of the way. They need not add up to the median of the whole.
 fn phases(table: &mut Table, name: &str, promotions: &[Promotion]) {
     type Stretch = fn(&Promotion) -> Duration;
-    let stretches: [(&str, Stretch); 4] = [
+    let stretches: [(&str, Stretch); 3] = [
         ("webhook answered, durable", |p| p.accepted),
-        ("then claimed, tag resolved, chosen", |p| p.looked.saturating_sub(p.accepted)),
-        ("then branch observed, commit made, intent stored", |p| p.pushed.saturating_sub(p.looked)),
+        ("then tag resolved, chosen, commit made, intent stored", |p| p.pushed.saturating_sub(p.accepted)),
         ("then pushed, until the branch moved", |p| p.moved.saturating_sub(p.pushed)),
     ];
     for (what, stretch) in stretches {
