@@ -19,7 +19,7 @@ const TAG: &str = "1.0.1";
 enum Moment {
     /// The webhook was answered 200, and the registry was not asked yet.
     Accepted,
-    /// The tag is resolved; the branch is being looked at.
+    /// The registry has answered where the tag points; nothing was chosen yet.
     Selecting,
     /// The commit is made; its push does not reach the server.
     Built,
@@ -128,7 +128,7 @@ impl Moment {
     fn gate(self, world: &World) -> Gate {
         match self {
             Moment::Accepted => world.proxy.traffic().hold(manifest(TAG), Point::Before),
-            Moment::Selecting => world.git.traffic().hold(GitServer::fetches(), Point::Before),
+            Moment::Selecting => world.proxy.traffic().hold(manifest(TAG), Point::After),
             Moment::Built | Moment::Overtaken => world.git.traffic().hold(GitServer::pushes(), Point::Before),
             Moment::Taken => world.git.traffic().hold(GitServer::pushes(), Point::After),
         }

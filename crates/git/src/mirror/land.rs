@@ -253,7 +253,14 @@ impl Mirror {
         };
         let mut branches = further_branches(request.branch, request.also)?;
         branches.push(request.branch);
-        let tips = match self.tips(&branches).await {
+        let looked = match self.tips(&branches).await {
+            // The server reported a moment ago: what carried the end of its answer broke, and the look with it.
+            Err(error) if report.is_ok() && !matches!(error, RemoteError::Timeout) => {
+                self.tips(&branches).await
+            }
+            looked => looked,
+        };
+        let tips = match looked {
             Ok(tips) => tips,
             Err(error) => {
                 // The look knows better why the `git` program failed.
