@@ -1,20 +1,29 @@
-//! Several processes on one queue: one promotes, and whoever is missed is replaced.
+//! Several processes on one queue: they divide the work, and whoever is missed is replaced.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
+use windlass_testkit::config;
+use windlass_testkit::event::{ENVELOPE, Push, envelope};
 use windlass_testkit::folder::{Storage, fresh};
+use windlass_testkit::git_repository::BRANCH;
 use windlass_testkit::git_server::GitServer;
 use windlass_testkit::http_fault::manifest;
 use windlass_testkit::nats::NatsServer;
 use windlass_testkit::observed::IMAGE;
 use windlass_testkit::traffic::{Gate, Point};
 use windlass_testkit::windlass::{Windlass, WindlassOptions};
-use windlass_testkit::world::{self, Announces, PATIENCE, World, WorldOptions};
+use windlass_testkit::world::{
+    self, APP, Announces, FLEET, NAMESPACE, PATIENCE, REGISTRY_PLACE, REPOSITORY, TOKEN, World, WorldOptions,
+};
 use windlass_testkit::{eventually, port};
 
 const TAG: &str = "1.0.1";
+/// As many as `windlass::lead` makes.
+const SHARES: u64 = 16;
 
 fn on_queue(server: &NatsServer, more: &[&str]) -> WorldOptions {
     let mut arguments: Vec<OsString> = vec!["--queue".into(), server.url().into()];
@@ -28,8 +37,44 @@ struct Second {
     data: TempDir,
 }
 
+/// Waits until these processes, none without a share, have all of them.
+async fn divided(processes: &[&Windlass]) -> Result<()> {
+    eventually(PATIENCE, "the processes to divide the work", async || {
+        let mut held = Vec::new();
+        for windlass in processes {
+            let report = windlass.report().await?;
+            held.push(report["shares"]["held"].as_u64().context("a status without shares")?);
+        }
+        Ok((held.iter().sum::<u64>() == SHARES && !held.contains(&0)).then_some(()))
+    })
+    .await
+}
+
+/// The ImageRepositories that a process works on, as `namespace/name`.
+async fn repositories(windlass: &Windlass) -> Result<BTreeSet<String>> {
+    let report = windlass.report().await?;
+    let resources = report["resources"].as_array().context("a status without resources")?;
+    let objects = resources.iter().map(|resource| &resource["object"]);
+    let found = objects.filter(|object| object["kind"] == "ImageRepository");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(found
+        .map(|object| format!("{}/{}", text(&object["key"]["namespace"]), text(&object["key"]["name"])))
+        .collect())
+}
+
 impl Second {
-    /// Starts it once the first has its turn, so that it stands by.
+    /// Starts a process that promotes too, waits until the two have divided the work, and makes the one that has the
+    /// images the world's.
+    async fn beside(world: &mut World) -> Result<Self> {
+        let mut second = Self::start(world, None).await?;
+        divided(&[world.windlass(), &second.windlass]).await?;
+        if !repositories(&second.windlass).await?.is_empty() {
+            std::mem::swap(world.windlass(), &mut second.windlass);
+            world.wait_working(IMAGE).await?;
+        }
+        Ok(second)
+    }
+
     async fn start(world: &World, arguments: Option<Vec<OsString>>) -> Result<Self> {
         let data = fresh(Storage::Memory)?;
         let first = world.windlass_options();
@@ -81,7 +126,7 @@ async fn another_goes_on(moment: Moment) -> Result<()> {
     let server = NatsServer::start().await?;
     world::run(on_queue(&server, &[]), async |world| {
         world.wait_working(IMAGE).await?;
-        let second = Second::start(world, None).await?;
+        let second = Second::beside(world).await?;
         let gate: Gate = match moment {
             Moment::Selecting => world.proxy.traffic().hold(manifest(TAG), Point::Before),
             Moment::Pushing => world.git.traffic().hold(GitServer::pushes(), Point::Before),
@@ -103,12 +148,12 @@ async fn another_goes_on(moment: Moment) -> Result<()> {
 }
 
 #[tokio::test]
-async fn process_that_slept_finds_its_turn_over_and_stands_by() -> Result<()> {
+async fn process_that_slept_finds_its_shares_lost() -> Result<()> {
     let server = NatsServer::start().await?;
     let options = WorldOptions { announces: Announces::Nothing, ..on_queue(&server, &[]) };
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
-        let mut second = Second::start(world, None).await?;
+        let mut second = Second::beside(world).await?;
         world.windlass().process().signal("STOP")?;
         let digest = world.push(TAG).await?;
         std::mem::swap(world.windlass(), &mut second.windlass);
@@ -116,7 +161,7 @@ async fn process_that_slept_finds_its_turn_over_and_stands_by() -> Result<()> {
         world.wait_for(TAG).await?;
         second.windlass.process().signal("CONT")?;
         eventually(PATIENCE, "the sleeper to notice", async || {
-            Ok(world.log_text().contains("this process's turn is over").then_some(()))
+            Ok(world.log_text().contains("this process lost a share of the work").then_some(()))
         })
         .await?;
         let digest = world.push("1.0.2").await?;
@@ -166,6 +211,92 @@ async fn one_process_takes_webhooks_and_another_commits() -> Result<()> {
         world.wait_for(TAG).await?;
         world.expect_commits(1).await?;
         Ok(())
+    })
+    .await
+}
+
+/// Namespaces beside the world's: each has the image, a policy, an automation and a file of its own.
+const TEAMS: usize = 12;
+/// The Receiver of all of them.
+const TEAMS_RECEIVER: &str = "teams";
+
+fn team_file(team: usize) -> String {
+    format!("teams/{team}/deployment.yaml")
+}
+
+fn team_text(team: usize, host: &str, tag: &str) -> String {
+    format!("image: {host}/{REPOSITORY}:{tag} # {{\"$imagepolicy\": \"team-{team}:{APP}\"}}\n")
+}
+
+fn configure_teams(world: &World) -> Result<()> {
+    let image = format!("{}/{REPOSITORY}", world.proxy.host());
+    let mut receiver = config::receiver(NAMESPACE, TEAMS_RECEIVER, "distribution", "webhook-token", &[APP]);
+    let mut documents = Vec::new();
+    for team in 0..TEAMS {
+        let namespace = format!("team-{team}");
+        receiver += &format!("  - kind: ImageRepository\n    name: {APP}\n    namespace: {namespace}\n");
+        documents.extend([
+            config::image_repository(&namespace, APP, &image, "1h", None),
+            config::image_policy(&namespace, APP, ">=1.0.0", "Never"),
+            config::git_repository(&namespace, FLEET, &world.git.url(FLEET), None),
+            config::automation(&namespace, FLEET, "1h", &format!("./teams/{team}")),
+        ]);
+    }
+    documents.push(receiver);
+    world.config.write("teams.yaml", config::documents(documents))
+}
+
+/// Tells the world's process of a tag of everybody's image, and waits until it is in every file.
+async fn release_to_all(world: &mut World, tag: &str) -> Result<()> {
+    let digest = world.push(tag).await?;
+    let host = world.proxy.host();
+    let push = Push { id: tag, host: &host, repository: REPOSITORY, tag: Some(tag), digest: &digest };
+    let path = config::webhook_path(TOKEN, TEAMS_RECEIVER, NAMESPACE);
+    let headers = [("authorization", TOKEN), ("content-type", ENVELOPE)];
+    let answer = world.windlass().post(&path, &headers, envelope(&[push]).to_string().into_bytes()).await?;
+    ensure!(answer.status() == 200, "{}", answer.status());
+    world.wait_for(tag).await?;
+    for team in 0..TEAMS {
+        eventually(PATIENCE, format!("{tag} in the file of team {team}"), async || {
+            let text = world.repository.show(BRANCH, &team_file(team)).await?;
+            Ok((text == team_text(team, &host, tag).into_bytes()).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn namespaces_are_divided_among_processes_and_taken_over() -> Result<()> {
+    let server = NatsServer::start().await?;
+    let files = (0..TEAMS).map(|team| (team_file(team), team_text(team, REGISTRY_PLACE, "1.0.0")));
+    let options = WorldOptions {
+        announces: Announces::Nothing,
+        files: files.collect(),
+        notifier: false,
+        ..on_queue(&server, &[])
+    };
+    world::run(options, async |world| {
+        world.wait_working(IMAGE).await?;
+        configure_teams(world)?;
+        let second = Second::beside(world).await?;
+        eventually(PATIENCE, "each namespace to be one process's", async || {
+            let (ours, theirs) =
+                (repositories(world.windlass()).await?, repositories(&second.windlass).await?);
+            let divided = ours.is_disjoint(&theirs) && ours.len() + theirs.len() == TEAMS + 1;
+            Ok((divided && !ours.is_empty() && !theirs.is_empty()).then_some(()))
+        })
+        .await?;
+        release_to_all(world, TAG).await?;
+        ensure!(world.commits().await?.len() == TEAMS + 1, "one commit for each namespace");
+        world.windlass().kill();
+        let _data = second.replaces_the_first(world);
+        release_to_all(world, "1.0.2").await?;
+        ensure!(world.commits().await?.len() == 2 * (TEAMS + 1), "one commit more for each namespace");
+        eventually(PATIENCE, "the one that is left to have every share", async || {
+            Ok((repositories(world.windlass()).await?.len() == TEAMS + 1).then_some(()))
+        })
+        .await
     })
     .await
 }

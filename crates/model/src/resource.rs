@@ -22,6 +22,7 @@ use crate::guard::Guard;
 use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::place::Part;
+use crate::share::Division;
 pub use notifier::NotifierTarget;
 pub use origin::Origin;
 
@@ -52,6 +53,8 @@ pub struct Spec {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether an image that no Guard concerns is refused (`--require-guard`).
     pub require_guard: bool,
+    /// Which part of an installation's work this is: all of it, but for one of several processes.
+    pub division: Division,
 }
 
 impl Spec {

@@ -235,7 +235,7 @@ impl Entry {
     }
 }
 
-/// Every resource that has a status, with its state where the configuration decides on it.
+/// Every resource of our share that has a status, with its state where the configuration decides on it.
 fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
     let mut all = BTreeMap::new();
     for repository in spec.image_repositories.values() {
@@ -272,6 +272,7 @@ fn standing(spec: &Adopted) -> BTreeMap<ObjectRef, Option<Fixed>> {
         // Nobody is told: it may be the very one that would have to tell.
         all.insert(notifier.object_ref(), fixed.map(|fixed| Fixed { by: By::Need, ..fixed }));
     }
+    all.retain(|object, _| spec.division.has(&object.key.namespace));
     all
 }
 

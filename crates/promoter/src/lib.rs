@@ -77,7 +77,7 @@ pub struct Parts {
     pub sender: Sender,
     /// Registered metrics.
     pub metrics: Metrics,
-    /// The configuration and its changes.
+    /// The configuration and its changes, or the share of it that is worked on.
     pub spec: watch::Receiver<Arc<Spec>>,
     /// The trust roots that are fetched, and their changes.
     pub roots: watch::Receiver<Arc<Roots>>,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -24,7 +23,6 @@ pub struct Metrics {
     resync_found: Counter,
     notices: Family<NoticeLabels, Counter>,
     notice_repeats: Counter,
-    unguarded: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,7 +129,6 @@ impl Metrics {
             resync_found: Counter::default(),
             notices: Family::default(),
             notice_repeats: Counter::default(),
-            unguarded: Gauge::default(),
         };
         registry.register(
             "windlass_event_to_commit_seconds",
@@ -151,11 +148,6 @@ impl Metrics {
             "windlass_notice_repeats",
             "Notices sent again because the process ended between sending and recording",
             metrics.notice_repeats.clone(),
-        );
-        registry.register(
-            "windlass_unguarded_policies",
-            "ImagePolicies whose image no Guard concerns",
-            metrics.unguarded.clone(),
         );
         metrics
     }
@@ -182,10 +174,6 @@ impl Metrics {
 
     pub(crate) fn notice(&self, outcome: NoticeResult) {
         self.notices.get_or_create(&NoticeLabels { outcome }).inc();
-    }
-
-    pub(crate) fn unguarded(&self, policies: usize) {
-        self.unguarded.set(i64::try_from(policies).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn notice_repeat(&self) {

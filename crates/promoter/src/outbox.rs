@@ -10,10 +10,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 use windlass_model::resource::Resource as _;
-use windlass_model::{Kind, ObjectKey, ObjectRef, Spec};
+use windlass_model::{Kind, ObjectKey, ObjectRef};
 use windlass_notify::DeliveryError;
-use windlass_store::{Addressees, Outgoing, StoreError};
+use windlass_store::{Keys, Outgoing, StoreError};
 
+use crate::adopted::Adopted;
 use crate::board::Severity;
 use crate::metrics::NoticeResult;
 use crate::work::{STORE_PAUSE, Shared};
@@ -39,13 +40,14 @@ enum Audience {
 }
 
 impl Audience {
-    fn addressees(self, spec: &Spec) -> Addressees {
-        let reconcilers = spec.notifiers.iter().filter(|(_, notifier)| notifier.target.is_reconciler());
-        let reconcilers = reconcilers.map(|(key, _)| key.clone()).collect();
-        match self {
-            Self::People => Addressees::Except(reconcilers),
-            Self::Reconcilers => Addressees::Only(reconcilers),
-        }
+    /// The Notifiers of this audience whose notices this promoter delivers; one that is configured no more is a person's.
+    fn addressees(self, spec: Arc<Adopted>) -> Keys {
+        let notifiers = spec.clone();
+        Keys::in_namespaces(move |namespace| spec.division.has(namespace)).that(move |key| {
+            let is_reconciler =
+                notifiers.notifiers.get(key).is_some_and(|known| known.target.is_reconciler());
+            is_reconciler == (self == Self::Reconcilers)
+        })
     }
 }
 
@@ -66,12 +68,14 @@ pub(crate) async fn deliver(shared: Arc<Shared>) {
 }
 
 async fn deliver_to(audience: Audience, shared: Arc<Shared>) {
-    let mut changed = shared.store.outbox_changed();
+    let mut offered = shared.offered.clone();
     let mut sending: JoinSet<()> = JoinSet::new();
     let known = Arc::new(Known::default());
     while !shared.cancel.is_cancelled() {
-        changed.mark_unchanged();
-        let pause = match send_due(audience, &shared, &known, &mut sending).await {
+        offered.mark_unchanged();
+        let of = audience.addressees(shared.spec());
+        let mut changed = shared.store.outbox_changed(&of);
+        let pause = match send_due(&of, &shared, &known, &mut sending).await {
             Ok(Some(due)) if sending.len() < MAX_SENDING => {
                 Duration::try_from(due.duration_since(shared.now())).unwrap_or_default().min(IDLE)
             }
@@ -84,6 +88,7 @@ async fn deliver_to(audience: Audience, shared: Arc<Shared>) {
         tokio::select! {
             () = shared.cancel.cancelled() => {}
             _ = changed.changed(), if sending.len() < MAX_SENDING => {}
+            Ok(()) = offered.changed() => {}
             Some(sent) = sending.join_next() => report_panic(sent),
             () = tokio::time::sleep(pause) => {}
         }
@@ -95,14 +100,13 @@ async fn deliver_to(audience: Audience, shared: Arc<Shared>) {
 
 /// Starts to send what is due. Returns when the next notice is.
 async fn send_due(
-    audience: Audience,
+    of: &Keys,
     shared: &Arc<Shared>,
     known: &Arc<Known>,
     sending: &mut JoinSet<()>,
 ) -> Result<Option<Timestamp>, StoreError> {
     let free = MAX_SENDING.saturating_sub(sending.len());
-    let of = audience.addressees(&shared.spec());
-    let due = if free == 0 { Vec::new() } else { shared.store.outbox_due(&of, free, shared.now()).await? };
+    let due = if free == 0 { Vec::new() } else { shared.store.outbox_due(of, free, shared.now()).await? };
     for outgoing in due {
         let (shared, known) = (shared.clone(), known.clone());
         sending.spawn(async move {
@@ -111,7 +115,7 @@ async fn send_due(
             }
         });
     }
-    shared.store.outbox_next_due(&of).await
+    shared.store.outbox_next_due(of).await
 }
 
 fn report_panic(sent: Result<(), JoinError>) {

@@ -203,7 +203,13 @@ mod tests {
             let signal = Signal { target: target.clone(), hint: received.hint.clone() };
             world.shared.store.signal(vec![signal], &received.event).await.unwrap();
         }
-        let work = world.shared.store.claim(1, world.clock.now()).await.unwrap().remove(0);
+        let work = world
+            .shared
+            .store
+            .claim(&windlass_store::Keys::ALL, 1, world.clock.now())
+            .await
+            .unwrap()
+            .remove(0);
         run_one(&world.shared, work).await;
         world.clock.advance(60);
         world.shared.choices.latest(&Track::only(&key("app"))).unwrap().tag.to_string()

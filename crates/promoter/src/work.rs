@@ -15,7 +15,7 @@ use windlass_model::status::Details;
 use windlass_model::{Clock, Hint, Kind, ObjectRef, Spec};
 use windlass_notify::Sender;
 use windlass_registry::{Pool, RegistryError, Retry};
-use windlass_store::{Disposition, LedgerWrite, Record, Store, StoreError, Work};
+use windlass_store::{Disposition, Keys, LedgerWrite, Record, Store, StoreError, Work};
 use windlass_tuf::Roots;
 use windlass_verify::Verifier;
 
@@ -71,6 +71,15 @@ impl Shared {
         if adopted.is_of(&self.offered.borrow(), &self.roots.borrow()) { adopted } else { self.adopt() }
     }
 
+    /// What this promoter works on: its share of the namespaces.
+    pub(crate) fn ours(&self) -> Keys {
+        let spec = self.spec();
+        if spec.division.is_whole() {
+            return Keys::ALL;
+        }
+        Keys::in_namespaces(move |namespace| spec.division.has(namespace))
+    }
+
     fn adopt(&self) -> Arc<Adopted> {
         let mut adopted = self.adopted.write().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock: an older configuration never replaces a newer one.
@@ -81,7 +90,6 @@ impl Shared {
             self.images.retain(|key| spec.image_repositories.contains_key(key));
             self.choices.retain(|key| spec.image_policies.contains_key(key));
             self.lanes.reconfigure(&spec);
-            self.metrics.unguarded(spec.unguarded().count());
             *adopted = Arc::new(spec);
         }
         adopted.clone()
@@ -207,11 +215,13 @@ impl Done {
 /// Claims and runs work until the process is to end, then waits for what is in flight. What is not finished stays in
 /// the store.
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
-    let mut changed = shared.store.changed();
+    let mut offered = shared.offered.clone();
     let mut running = Running::default();
     while !shared.cancel.is_cancelled() {
-        changed.mark_unchanged();
-        let pause = match claim(&shared, &mut running).await {
+        offered.mark_unchanged();
+        let ours = shared.ours();
+        let mut changed = shared.store.changed(&ours);
+        let pause = match claim(&shared, &ours, &mut running).await {
             Ok(Some(due)) if running.has_room() => until(shared.now(), due),
             Ok(_) => LAST_RETRY,
             Err(error) => {
@@ -222,6 +232,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
         tokio::select! {
             () = shared.cancel.cancelled() => {}
             _ = changed.changed(), if running.has_room() => {}
+            Ok(()) = offered.changed() => {}
             () = running.finish_some(&shared) => {}
             () = tokio::time::sleep(pause) => {}
         }
@@ -232,12 +243,16 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
 }
 
 /// Starts what is due. Returns when the next work is.
-async fn claim(shared: &Arc<Shared>, running: &mut Running) -> Result<Option<Timestamp>, StoreError> {
+async fn claim(
+    shared: &Arc<Shared>,
+    ours: &Keys,
+    running: &mut Running,
+) -> Result<Option<Timestamp>, StoreError> {
     let free = MAX_IN_FLIGHT.saturating_sub(running.tasks.len());
-    for work in shared.store.claim(free, shared.now()).await? {
+    for work in shared.store.claim(ours, free, shared.now()).await? {
         running.start(shared, work);
     }
-    shared.store.next_due(shared.now()).await
+    shared.store.next_due(ours, shared.now()).await
 }
 
 /// The work in flight.

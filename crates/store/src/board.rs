@@ -1,6 +1,7 @@
 //! What the writer shows to everyone else, and what others leave for it: change counters, the number of claims, and
 //! claims whose caller went away before it had them.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::keys::Keys;
 use crate::writer::Request;
 
 /// Shared by the writer, the store's handles and undelivered claims.
 #[derive(Debug)]
 pub(crate) struct Board {
-    work: watch::Sender<u64>,
-    outbox: watch::Sender<u64>,
+    work: Bell,
+    outbox: Bell,
     leases: watch::Sender<u64>,
     losses: watch::Sender<u64>,
     claimed: AtomicU64,
@@ -23,17 +25,68 @@ pub(crate) struct Board {
     writer: mpsc::WeakSender<Request>,
 }
 
+/// Wakes those who wait for what concerns them.
+#[derive(Debug, Default)]
+struct Bell(Mutex<Vec<(Keys, watch::Sender<u64>)>>);
+
+impl Bell {
+    fn listen(&self, of: &Keys) -> watch::Receiver<u64> {
+        let (sender, receiver) = watch::channel(0);
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|(_, listener)| listener.receiver_count() > 0);
+        listeners.push((of.clone(), sender));
+        receiver
+    }
+
+    fn ring(&self, touched: &Touched) {
+        if *touched == Touched::Nothing {
+            return;
+        }
+        for (keys, listener) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let concerned = match touched {
+                Touched::Nothing => false,
+                Touched::In(namespaces) => namespaces.iter().any(|namespace| keys.are_in(namespace)),
+                Touched::All => true,
+            };
+            if concerned {
+                listener.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+    }
+}
+
+/// Of which keys something changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Touched {
+    #[default]
+    Nothing,
+    /// Of keys in these namespaces.
+    In(BTreeSet<String>),
+    /// Of any.
+    All,
+}
+
+impl Touched {
+    pub(crate) fn add(&mut self, namespace: &str) {
+        match self {
+            Self::Nothing => *self = Self::In(BTreeSet::from([namespace.to_owned()])),
+            Self::In(namespaces) if namespaces.contains(namespace) => {}
+            Self::In(namespaces) => drop(namespaces.insert(namespace.to_owned())),
+            Self::All => {}
+        }
+    }
+}
+
 /// What one commit changed for those who wait.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each says of something else whether it changed")]
+#[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// A key became claimable, or its time moved.
-    pub(crate) work: bool,
+    pub(crate) work: Touched,
     /// A notice became due, or its time moved.
-    pub(crate) outbox: bool,
+    pub(crate) outbox: Touched,
     /// A key was claimed or given back.
     pub(crate) claims: bool,
-    /// A lease became free.
+    /// A lease was taken or became free.
     pub(crate) leases: bool,
 }
 
@@ -48,8 +101,8 @@ pub(crate) enum Returned {
 impl Board {
     pub(crate) fn new(writer: mpsc::WeakSender<Request>) -> Arc<Self> {
         Arc::new(Self {
-            work: watch::Sender::new(0),
-            outbox: watch::Sender::new(0),
+            work: Bell::default(),
+            outbox: Bell::default(),
             leases: watch::Sender::new(0),
             losses: watch::Sender::new(0),
             claimed: AtomicU64::new(0),
@@ -59,12 +112,12 @@ impl Board {
         })
     }
 
-    pub(crate) fn work(&self) -> watch::Receiver<u64> {
-        self.work.subscribe()
+    pub(crate) fn work(&self, of: &Keys) -> watch::Receiver<u64> {
+        self.work.listen(of)
     }
 
-    pub(crate) fn outbox(&self) -> watch::Receiver<u64> {
-        self.outbox.subscribe()
+    pub(crate) fn outbox(&self, of: &Keys) -> watch::Receiver<u64> {
+        self.outbox.listen(of)
     }
 
     pub(crate) fn leases(&self) -> watch::Receiver<u64> {
@@ -89,13 +142,9 @@ impl Board {
     }
 
     /// Wakes those who wait for what changed. Called after the commit only.
-    pub(crate) fn announce(&self, changes: Changes) {
-        if changes.work {
-            self.work.send_modify(|count| *count = count.wrapping_add(1));
-        }
-        if changes.outbox {
-            self.outbox.send_modify(|count| *count = count.wrapping_add(1));
-        }
+    pub(crate) fn announce(&self, changes: &Changes) {
+        self.work.ring(&changes.work);
+        self.outbox.ring(&changes.outbox);
         if changes.leases {
             self.leases.send_modify(|count| *count = count.wrapping_add(1));
         }

@@ -42,6 +42,11 @@ pub(crate) fn parse_object(text: &str) -> Option<ObjectRef> {
     Some(ObjectRef::new(kind.parse().ok()?, parse_key(key)?))
 }
 
+/// The namespace of an object that is written as [`object_text`] does.
+pub(crate) fn namespace_of(object: &str) -> &str {
+    object.split('/').nth(1).unwrap_or_default()
+}
+
 pub(crate) fn parse_json<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }

@@ -14,7 +14,7 @@ use crate::error::Cause;
 use crate::inbox::{self, Appended, Arrival};
 use crate::lease;
 use crate::ledger::{self, LedgerWrite};
-use crate::outbox::{self, Addressees, Outgoing};
+use crate::outbox::{self, Outgoing};
 use crate::prune::{self, Pruned, Retention};
 use crate::queue::{self, Work};
 use crate::record::{self, Record};
@@ -26,7 +26,7 @@ use crate::writer::Transaction;
 pub(crate) enum Command {
     Append(Arrival),
     Claim {
-        limit: usize,
+        targets: Vec<String>,
         now: Timestamp,
     },
     Complete {
@@ -44,9 +44,8 @@ pub(crate) enum Command {
     Record(#[serde(with = "plain")] Arc<Record>),
     /// A piece of a long list.
     Ledger(LedgerWrite),
-    OutboxDue {
-        of: Addressees,
-        limit: usize,
+    OutboxTake {
+        ids: Vec<String>,
         now: Timestamp,
     },
     OutboxSent {
@@ -96,7 +95,7 @@ impl Command {
     pub(crate) fn run(&self, transaction: &mut Transaction<'_>) -> Result<Reply, Cause> {
         match self {
             Self::Append(arrival) => inbox::append(transaction, arrival).map(Reply::Appended),
-            Self::Claim { limit, now } => queue::claim(transaction, *limit, *now).map(Reply::Claimed),
+            Self::Claim { targets, now } => queue::claim(transaction, targets, *now).map(Reply::Claimed),
             Self::Complete { target, generation, record } => {
                 queue::complete(transaction, target, *generation, record)?;
                 Ok(Reply::Done)
@@ -118,7 +117,7 @@ impl Command {
                 transaction.db.prepare_cached("UPDATE work SET id = id WHERE false")?.execute([])?;
                 Ok(Reply::Done)
             }
-            Self::OutboxDue { .. }
+            Self::OutboxTake { .. }
             | Self::OutboxSent { .. }
             | Self::OutboxRetry { .. }
             | Self::OutboxFailed { .. } => self.run_on_outbox(transaction),
@@ -127,9 +126,7 @@ impl Command {
 
     fn run_on_outbox(&self, transaction: &mut Transaction<'_>) -> Result<Reply, Cause> {
         match self {
-            Self::OutboxDue { of, limit, now } => {
-                outbox::due(transaction, of, *limit, *now).map(Reply::ToSend)
-            }
+            Self::OutboxTake { ids, now } => outbox::take(transaction, ids, *now).map(Reply::ToSend),
             Self::OutboxSent { id, at } => done(outbox::sent(transaction, id, *at)),
             Self::OutboxRetry { id, not_before, error, unknown } => {
                 done(outbox::retry(transaction, id, *not_before, error.clone(), *unknown))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use windlass_model::signal::RescanReason;
 use windlass_model::{Hint, Signal};
 
-use crate::column::{micros, object_text};
+use crate::column::{micros, namespace_of, object_text};
 use crate::error::Cause;
 use crate::writer::Transaction;
 
@@ -122,7 +122,9 @@ fn queue_hint(
     }
     // A key that somebody works on is not claimable: its completion or retry tells of the newer hint. Waking the
     // dispatcher for it would make it look at every claimed key, with each of a thousand webhooks.
-    transaction.changes.work |= claimed.is_none();
+    if claimed.is_none() {
+        transaction.changes.work.add(namespace_of(target));
+    }
     Ok(())
 }
 

@@ -61,7 +61,21 @@ pub(crate) fn take(transaction: &mut Transaction<'_>, name: &str) -> Result<Opti
             "INSERT INTO leases (name, term, owner) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
         )?
         .execute(params![name, term, transaction.owner])?;
+    transaction.changes.leases |= taken > 0;
     Ok((taken > 0).then_some(term))
+}
+
+/// Whether somebody holds the lease.
+pub(crate) fn is_held(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM leases WHERE name = ?1)")?
+        .query_row([name], |row| row.get(0))
+}
+
+/// The leases that somebody holds and whose names begin with this, in bytewise order.
+pub(crate) fn held(db: &Connection, prefix: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare_cached("SELECT name FROM leases ORDER BY name")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.filter(|name| name.as_ref().map_or(true, |name| name.starts_with(prefix))).collect()
 }
 
 /// Whether this holding of the lease lasts.

@@ -3,15 +3,17 @@
 //! such a send is known after a crash; it is repeated, and counted.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use windlass_model::ObjectKey;
 use windlass_model::message::Notice;
 
+use crate::board::Touched;
 use crate::column::{
     bounded, key_text, limit as sql_limit, micros, parse_json, parse_key, timestamp, unreadable, unsigned,
 };
 use crate::error::Cause;
+use crate::keys::Keys;
 use crate::writer::Transaction;
 
 /// A notice to be sent.
@@ -68,38 +70,12 @@ pub struct DeadNotice {
     pub at: Timestamp,
 }
 
-/// Whose notices are meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Addressees {
-    /// These Notifiers'.
-    Only(Vec<ObjectKey>),
-    /// Everybody else's; with none, all.
-    Except(Vec<ObjectKey>),
-}
-
-impl Addressees {
-    /// As parameters: the named ones as a JSON array, and whether they are the ones.
-    pub(crate) fn parameters(&self) -> Result<(String, bool), Cause> {
-        let (keys, are_meant) = match self {
-            Self::Only(keys) => (keys, true),
-            Self::Except(keys) => (keys, false),
-        };
-        let keys = keys.iter().map(key_text).collect::<Result<Vec<_>, _>>()?;
-        Ok((serde_json::to_string(&keys)?, are_meant))
-    }
-}
-
 /// Marks what an owner that is gone was sending. Returns how many notices are due again.
 pub(crate) fn interrupt(db: &Connection, owner: i64) -> rusqlite::Result<usize> {
     db.execute(
         "UPDATE outbox SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'sending' AND sender = ?1",
         [owner],
     )
-}
-
-/// Whether a notice of these addressees is due.
-pub(crate) fn has_due(db: &Connection, of: &Addressees, now: Timestamp) -> Result<bool, Cause> {
-    Ok(next_due(db, &of.parameters()?)?.is_some_and(|due| due <= now))
 }
 
 pub(crate) fn insert(transaction: &mut Transaction<'_>, new: &NewNotice) -> Result<(), Cause> {
@@ -111,59 +87,68 @@ pub(crate) fn insert(transaction: &mut Transaction<'_>, new: &NewNotice) -> Resu
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![id, key_text(notifier)?, serde_json::to_string(notice)?, micros(transaction.now)])?;
-    transaction.changes.outbox |= inserted > 0;
+    if inserted > 0 {
+        transaction.changes.outbox.add(&notifier.namespace);
+    }
     Ok(())
+}
+
+/// The ids of up to `limit` due notices of these Notifiers, the longest due first, as [`take`] takes them.
+pub(crate) fn due(db: &Connection, of: &Keys, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, notifier FROM outbox WHERE state = 'waiting' AND not_before <= ?1 ORDER BY not_before, seq",
+    )?;
+    let mut rows = statement.query([micros(now)])?;
+    let mut ids = Vec::new();
+    while ids.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let notifier = row.get_ref(1)?.as_str()?;
+        if of.have(|| parse_key(notifier)) {
+            ids.push(row.get(0)?);
+        }
+    }
+    Ok(ids)
 }
 
 /// A row that is due.
 struct DueRow {
-    id: String,
     notifier: String,
     notice: String,
     attempts: u32,
     interrupted: i64,
 }
 
-/// Marks up to `limit` due notices as being sent, the longest due first.
-pub(crate) fn due(
+/// Marks those of these notices that are due as being sent.
+pub(crate) fn take(
     transaction: &mut Transaction<'_>,
-    of: &Addressees,
-    limit: usize,
+    ids: &[String],
     now: Timestamp,
 ) -> Result<Vec<Outgoing>, Cause> {
-    let (named, are_meant) = of.parameters()?;
-    let rows = transaction
-        .db
-        .prepare_cached(
-            "SELECT id, notifier, notice, attempts, interrupted FROM outbox
-             WHERE state = 'waiting' AND not_before <= ?1
-               AND (notifier IN (SELECT value FROM json_each(?3))) = ?4
-             ORDER BY not_before, seq LIMIT ?2",
-        )?
-        .query_map(params![micros(now), sql_limit(limit), named, are_meant], |row| {
-            Ok(DueRow {
-                id: row.get(0)?,
-                notifier: row.get(1)?,
-                notice: row.get(2)?,
-                attempts: row.get(3)?,
-                interrupted: row.get(4)?,
-            })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut outgoing = Vec::with_capacity(rows.len());
-    for row in rows {
-        transaction
+    let mut outgoing = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row = transaction
             .db
             .prepare_cached(
-                "UPDATE outbox SET state = 'sending', sender = ?2, attempts = attempts + 1 WHERE id = ?1",
+                "UPDATE outbox SET state = 'sending', sender = ?2, attempts = attempts + 1
+                 WHERE id = ?1 AND state = 'waiting' AND not_before <= ?3
+                 RETURNING notifier, notice, attempts - 1, interrupted",
             )?
-            .execute(params![row.id, transaction.owner])?;
-        let DueRow { id, notifier, notice, attempts, interrupted } = row;
+            .query_row(params![id, transaction.owner, micros(now)], |row| {
+                Ok(DueRow {
+                    notifier: row.get(0)?,
+                    notice: row.get(1)?,
+                    attempts: row.get(2)?,
+                    interrupted: row.get(3)?,
+                })
+            })
+            .optional()?;
+        let Some(DueRow { notifier, notice, attempts, interrupted }) = row else { continue };
         if let Some((notifier, notice)) = parse_key(&notifier).zip(parse_json(&notice)) {
-            outgoing.push(Outgoing { id, notifier, notice, attempts, repeat: interrupted > 0 });
+            outgoing.push(Outgoing { id: id.clone(), notifier, notice, attempts, repeat: interrupted > 0 });
         } else {
-            unreadable("outbox", &id);
-            failed(transaction, &id, "written by a version that this one cannot read".into())?;
+            unreadable("outbox", id);
+            failed(transaction, id, "written by a version that this one cannot read".into())?;
         }
     }
     Ok(outgoing)
@@ -196,7 +181,7 @@ pub(crate) fn retry(
              WHERE id = ?1 AND state = 'sending' AND sender = ?5",
         )?
         .execute(params![id, micros(not_before), bounded(error), unknown, transaction.owner])?;
-    transaction.changes.outbox = true;
+    transaction.changes.outbox = Touched::All;
     expect_sending(id, changed)
 }
 
@@ -221,7 +206,7 @@ pub(crate) fn give_back(transaction: &mut Transaction<'_>, id: &str) -> Result<(
              WHERE id = ?1 AND state = 'sending' AND sender = ?2",
         )?
         .execute(params![id, transaction.owner])?;
-    transaction.changes.outbox = true;
+    transaction.changes.outbox = Touched::All;
     Ok(())
 }
 
@@ -232,18 +217,19 @@ fn expect_sending(id: &str, changed: usize) -> Result<(), Cause> {
     Ok(())
 }
 
-/// The earliest time at which a waiting notice is due.
-pub(crate) fn next_due(
-    db: &Connection,
-    (named, are_meant): &(String, bool),
-) -> rusqlite::Result<Option<Timestamp>> {
-    let due: Option<i64> = db
-        .prepare_cached(
-            "SELECT min(not_before) FROM outbox
-             WHERE state = 'waiting' AND (notifier IN (SELECT value FROM json_each(?1))) = ?2",
-        )?
-        .query_row(params![named, are_meant], |row| row.get(0))?;
-    Ok(due.map(timestamp))
+/// The earliest time at which a waiting notice of these Notifiers is due.
+pub(crate) fn next_due(db: &Connection, of: &Keys) -> rusqlite::Result<Option<Timestamp>> {
+    let mut statement = db.prepare_cached(
+        "SELECT notifier, not_before FROM outbox WHERE state = 'waiting' ORDER BY not_before",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let notifier = row.get_ref(0)?.as_str()?;
+        if of.have(|| parse_key(notifier)) {
+            return Ok(Some(timestamp(row.get(1)?)));
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) fn depth(db: &Connection) -> rusqlite::Result<OutboxDepth> {

@@ -9,11 +9,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use windlass_model::signal::{Received, RescanReason};
 use windlass_model::{Hint, ObjectRef};
 
+use crate::board::Touched;
 use crate::column::{
     bounded, limit as sql_limit, micros, object_text, parse_json, parse_object, timestamp, unreadable,
     unsigned,
 };
 use crate::error::Cause;
+use crate::keys::Keys;
 use crate::record::{self, Record};
 use crate::writer::Transaction;
 
@@ -61,49 +63,67 @@ pub struct QueuedWork {
 /// A due row that nobody works on.
 struct DueRow {
     id: i64,
-    target: String,
     generation: i64,
     attempts: u32,
     first_at: i64,
 }
 
-/// Takes up to `limit` due keys, the longest due first.
+/// Up to `limit` of these keys that are due and that nobody holds, the longest due first, as [`claim`] takes them.
+pub(crate) fn due(db: &Connection, of: &Keys, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT target FROM work
+         WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
+         ORDER BY not_before, id",
+    )?;
+    let mut rows = statement.query([micros(now)])?;
+    let mut targets = Vec::new();
+    while targets.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let target = row.get_ref(0)?.as_str()?;
+        if of.have(|| parse_object(target).map(|object| object.key)) {
+            targets.push(target.to_owned());
+        }
+    }
+    Ok(targets)
+}
+
+/// Takes those of these keys that are due and that nobody holds, in this order.
 pub(crate) fn claim(
     transaction: &mut Transaction<'_>,
-    limit: usize,
+    targets: &[String],
     now: Timestamp,
 ) -> Result<Vec<Work>, Cause> {
-    let rows = transaction
-        .db
-        .prepare_cached(
-            "SELECT id, target, generation, attempts, first_at FROM work
-             WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
-             ORDER BY not_before, id LIMIT ?2",
-        )?
-        .query_map(params![micros(now), sql_limit(limit)], |row| {
-            Ok(DueRow {
-                id: row.get(0)?,
-                target: row.get(1)?,
-                generation: row.get(2)?,
-                attempts: row.get(3)?,
-                first_at: row.get(4)?,
+    let mut claimed = Vec::with_capacity(targets.len());
+    for target in targets {
+        let row = transaction
+            .db
+            .prepare_cached(
+                "SELECT id, generation, attempts, first_at FROM work
+                 WHERE target = ?1 AND not_before <= ?2 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)",
+            )?
+            .query_row(params![target, micros(now)], |row| {
+                Ok(DueRow {
+                    id: row.get(0)?,
+                    generation: row.get(1)?,
+                    attempts: row.get(2)?,
+                    first_at: row.get(3)?,
+                })
             })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut claimed = Vec::with_capacity(rows.len());
-    for row in rows {
+            .optional()?;
+        let Some(row) = row else { continue };
         transaction
             .db
             .prepare_cached("INSERT INTO claims (work, generation, owner) VALUES (?1, ?2, ?3)")?
             .execute(params![row.id, row.generation, transaction.owner])?;
         transaction.changes.claims = true;
-        let Some(target) = parse_object(&row.target) else {
+        let Some(object) = parse_object(target) else {
             // It stays claimed, so that it is not found again and again.
-            unreadable("work", &row.target);
+            unreadable("work", target);
             continue;
         };
         claimed.push(Work {
-            target,
+            target: object,
             generation: unsigned(row.generation),
             attempts: row.attempts,
             hints: hints(transaction.db, row.id)?,
@@ -156,7 +176,7 @@ pub(crate) fn complete(
                  WHERE id = ?1",
             )?
             .execute(params![held.work, micros(transaction.now)])?;
-        transaction.changes.work = true;
+        transaction.changes.work.add(&target.key.namespace);
     }
     record::write(transaction, record)
 }
@@ -177,7 +197,7 @@ pub(crate) fn retry(
             "UPDATE work SET attempts = attempts + 1, not_before = ?2, reason = ?3 WHERE id = ?1",
         )?
         .execute(params![held.work, micros(due), bounded(reason)])?;
-    transaction.changes.work = true;
+    transaction.changes.work.add(&target.key.namespace);
     Ok(())
 }
 
@@ -195,7 +215,9 @@ pub(crate) fn give_back(
         )?
         .execute(params![target, generation, transaction.owner])?;
     transaction.changes.claims |= freed > 0;
-    transaction.changes.work |= freed > 0;
+    if freed > 0 {
+        transaction.changes.work = Touched::All;
+    }
     Ok(())
 }
 
@@ -227,17 +249,20 @@ fn release(transaction: &mut Transaction<'_>, target: &ObjectRef, generation: u6
     Ok(held)
 }
 
-/// The earliest time at which a key that nobody holds is due.
-pub(crate) fn next_due(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, Cause> {
-    let due = transaction
-        .db
-        .prepare_cached(
-            "SELECT not_before FROM work WHERE NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
-             ORDER BY not_before LIMIT 1",
-        )?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    Ok(due.map(timestamp))
+/// The earliest time at which one of these keys is due that nobody holds.
+pub(crate) fn next_due(db: &Connection, of: &Keys) -> rusqlite::Result<Option<Timestamp>> {
+    let mut statement = db.prepare_cached(
+        "SELECT target, not_before FROM work WHERE NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
+         ORDER BY not_before",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let target = row.get_ref(0)?.as_str()?;
+        if of.have(|| parse_object(target).map(|object| object.key)) {
+            return Ok(Some(timestamp(row.get(1)?)));
+        }
+    }
+    Ok(None)
 }
 
 /// How many claims are held.
@@ -292,15 +317,8 @@ fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
 pub(crate) fn release_all(transaction: &mut Transaction<'_>, owner: i64) -> Result<(), Cause> {
     let freed = transaction.db.prepare_cached("DELETE FROM claims WHERE owner = ?1")?.execute([owner])?;
     transaction.changes.claims |= freed > 0;
-    transaction.changes.work |= freed > 0;
+    if freed > 0 {
+        transaction.changes.work = Touched::All;
+    }
     Ok(())
-}
-
-/// Whether a key that nobody holds is due.
-pub(crate) fn has_due(db: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
-    db.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM work WHERE not_before <= ?1
-             AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id))",
-    )?
-    .query_row([micros(now)], |row| row.get(0))
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 use tokio::sync::watch;
 use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
 
@@ -21,9 +22,10 @@ use crate::digests;
 use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{Appended, Arrival, Delivery};
+use crate::keys::Keys;
 use crate::lease::{self, Lease};
 use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
-use crate::outbox::{self, Addressees, DeadNotice, OutboxDepth, Outgoing};
+use crate::outbox::{self, DeadNotice, OutboxDepth, Outgoing};
 use crate::prune::{Pruned, Retention};
 use crate::queue::{self, QueueDepth, QueuedWork, Work};
 use crate::readers::Readers;
@@ -132,18 +134,16 @@ impl Store {
         self.append(delivery).await.map(|_| ())
     }
 
-    /// Claims up to `limit` keys that are due at `now` and that nobody holds, the longest due first. A key is held by
+    /// Claims up to `limit` of these keys that are due at `now` and that nobody holds, the longest due first. A key is held by
     /// one caller at a time, until `complete` or `retry`, or until the process ends. If this future is dropped before
     /// it answers, nothing stays claimed.
-    pub async fn claim(&self, limit: usize, now: Timestamp) -> Result<Vec<Work>, StoreError> {
-        // A look that finds nothing need not go through a log.
-        if self.is_shared() && !self.look(move |transaction| Ok(queue::has_due(transaction.db, now)?)).await?
-        {
-            return Ok(Vec::new());
-        }
-        match self.ask(Command::Claim { limit, now }).await? {
-            Reply::Claimed(works) => Ok(works),
-            other => unreachable!("a claim is answered by {other:?}"),
+    pub async fn claim(&self, of: &Keys, limit: usize, now: Timestamp) -> Result<Vec<Work>, StoreError> {
+        let of = of.clone();
+        let targets = move |db: &Connection| queue::due(db, &of, limit, now);
+        match self.ask_for(targets, move |targets| Command::Claim { targets, now }).await? {
+            Some(Reply::Claimed(works)) => Ok(works),
+            None => Ok(Vec::new()),
+            Some(other) => unreachable!("a claim is answered by {other:?}"),
         }
     }
 
@@ -189,16 +189,17 @@ impl Store {
         self.ask(Command::Record(record)).await.map(drop)
     }
 
-    /// When the next key that nobody holds is due; `now` if one is due already, `None` if none waits.
-    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let due = self.look(|transaction| queue::next_due(transaction)).await?;
+    /// When the next of these keys is due that nobody holds; `now` if one is due already, `None` if none waits.
+    pub async fn next_due(&self, of: &Keys, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let of = of.clone();
+        let due = self.look(move |transaction| Ok(queue::next_due(transaction.db, &of)?)).await?;
         Ok(due.map(|due| due.max(now)))
     }
 
-    /// Changes whenever a key became claimable or its time moved. Subscribe, then claim, then wait for a change or for
+    /// Changes whenever one of these keys became claimable or its time moved, and now and then for another. Subscribe, then claim, then wait for a change or for
     /// [`Self::next_due`]: no wake-up is lost and nothing polls.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.board.work()
+    pub fn changed(&self, of: &Keys) -> watch::Receiver<u64> {
+        self.inner.board.work(of)
     }
 
     /// How much is queued.
@@ -271,25 +272,22 @@ impl Store {
         self.ask(Command::Ping).await.map(drop)
     }
 
-    /// Takes up to `limit` notices of these addressees that are due at `now`, the longest due first, and marks them
+    /// Takes up to `limit` notices of these Notifiers that are due at `now`, the longest due first, and marks them
     /// durably as being sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
     /// the process ends; then it is due again with `repeat` set. If this future is dropped before it answers, nothing
     /// stays marked.
     pub async fn outbox_due(
         &self,
-        of: &Addressees,
+        of: &Keys,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Outgoing>, StoreError> {
-        let looked = of.clone();
-        if self.is_shared()
-            && !self.look(move |transaction| outbox::has_due(transaction.db, &looked, now)).await?
-        {
-            return Ok(Vec::new());
-        }
-        match self.ask(Command::OutboxDue { of: of.clone(), limit, now }).await? {
-            Reply::ToSend(notices) => Ok(notices),
-            other => unreachable!("a look for notices is answered by {other:?}"),
+        let of = of.clone();
+        let ids = move |db: &Connection| outbox::due(db, &of, limit, now);
+        match self.ask_for(ids, move |ids| Command::OutboxTake { ids, now }).await? {
+            Some(Reply::ToSend(notices)) => Ok(notices),
+            None => Ok(Vec::new()),
+            Some(other) => unreachable!("a look for notices is answered by {other:?}"),
         }
     }
 
@@ -327,15 +325,15 @@ impl Store {
         self.ask(Command::OutboxFailed { id, error }).await.map(drop)
     }
 
-    /// When the next waiting notice of these addressees is due; it may be in the past.
-    pub async fn outbox_next_due(&self, of: &Addressees) -> Result<Option<Timestamp>, StoreError> {
-        let of = of.parameters().map_err(|cause| self.failed(cause))?;
+    /// When the next waiting notice of these Notifiers is due; it may be in the past.
+    pub async fn outbox_next_due(&self, of: &Keys) -> Result<Option<Timestamp>, StoreError> {
+        let of = of.clone();
         self.inner.readers.read(move |db| outbox::next_due(db, &of)).await
     }
 
-    /// Changes whenever a notice became due or its time moved.
-    pub fn outbox_changed(&self) -> watch::Receiver<u64> {
-        self.inner.board.outbox()
+    /// Changes whenever a notice of these Notifiers became due or its time moved, and now and then for another.
+    pub fn outbox_changed(&self, of: &Keys) -> watch::Receiver<u64> {
+        self.inner.board.outbox(of)
     }
 
     /// How many notices wait, are being sent, are dead, or may have been sent twice.
@@ -377,17 +375,33 @@ impl Store {
         let mut changed = self.inner.board.leases();
         loop {
             changed.mark_unchanged();
-            match self.ask(Command::Lease { name: name.to_owned() }).await? {
-                Reply::Leased(Some(Returned::Lease { name, term })) => {
+            let wanted = name.to_owned();
+            let free = move |db: &Connection| {
+                Ok(if lease::is_held(db, &wanted)? { Vec::new() } else { vec![wanted] })
+            };
+            let command = |mut free: Vec<String>| Command::Lease { name: free.remove(0) };
+            match self.ask_for(free, command).await? {
+                Some(Reply::Leased(Some(Returned::Lease { name, term }))) => {
                     return Ok(Lease::new(self.clone(), name, term));
                 }
-                Reply::Leased(_) => {}
-                other => unreachable!("a lease is answered by {other:?}"),
+                Some(Reply::Leased(_)) | None => {}
+                Some(other) => unreachable!("a lease is answered by {other:?}"),
             }
             if changed.changed().await.is_err() {
                 return Err(self.failed(Cause::Closed));
             }
         }
+    }
+
+    /// The names that begin with this and that somebody holds, in bytewise order.
+    pub async fn leases(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.look(move |transaction| Ok(lease::held(transaction.db, &prefix)?)).await
+    }
+
+    /// Changes whenever somebody took a lease, or lost one.
+    pub fn leases_changed(&self) -> watch::Receiver<u64> {
+        self.inner.board.leases()
     }
 
     pub(crate) async fn holds_lease(&self, name: &str, term: i64) -> Result<bool, StoreError> {
@@ -410,8 +424,27 @@ impl Store {
         Ok(Arc::new(record))
     }
 
-    fn is_shared(&self) -> bool {
-        self.inner.shared.is_some()
+    /// Looks what there is, and asks for it; for nothing where there is nothing. A look need not go through a log, and
+    /// what another process takes meanwhile is left out of the answer. An embedded store does both in one transaction.
+    async fn ask_for<L, C>(&self, look: L, command: C) -> Result<Option<Reply>, StoreError>
+    where
+        L: FnOnce(&Connection) -> rusqlite::Result<Vec<String>> + Send + 'static,
+        C: FnOnce(Vec<String>) -> Command + Send + 'static,
+    {
+        if self.inner.shared.is_some() {
+            let found = self.look(move |transaction| Ok(look(transaction.db)?)).await?;
+            if found.is_empty() {
+                return Ok(None);
+            }
+            return self.ask(command(found)).await.map(Some);
+        }
+        let board = Arc::clone(&self.inner.board);
+        let work = move |transaction: &mut Transaction<'_>| {
+            let found = look(transaction.db)?;
+            let reply = if found.is_empty() { None } else { Some(command(found).run(transaction)?) };
+            Ok(reply.map(|reply| Answer::new(reply, board)))
+        };
+        Ok(self.look(work).await?.map(Answer::take))
     }
 
     async fn ask(&self, command: Command) -> Result<Reply, StoreError> {

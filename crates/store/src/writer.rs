@@ -270,7 +270,7 @@ impl WriterThread {
         let mut changes = Changes::default();
         let committed = self.transact(&mut writes, &mut changes);
         if committed.is_ok() {
-            self.publish(changes);
+            self.publish(&changes);
         }
         for write in writes {
             write.reply(&committed);
@@ -328,7 +328,7 @@ impl WriterThread {
         self.db.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
-    fn publish(&self, changes: Changes) {
+    fn publish(&self, changes: &Changes) {
         if changes.claims {
             match queue::claimed(&self.db) {
                 Ok(claimed) => self.board.show_claimed(column::unsigned(claimed)),

@@ -17,12 +17,13 @@ use crate::event::{ENVELOPE, Push, envelope};
 use crate::folder::{Storage, fresh};
 use crate::git_repository::{BRANCH, BareRepository};
 use crate::git_server::{GitOptions, GitServer};
-use crate::port;
 use crate::process::tail;
 use crate::ref_watch::RefWatch;
 use crate::registry::{Registry, RegistryOptions};
 use crate::windlass::{Windlass, WindlassOptions};
+use crate::{eventually, port};
 
+/// The Receiver's namespace; every writer has one of its own.
 const NAMESPACE: &str = "apps";
 const RECEIVER: &str = "registry";
 const TOKEN: &str = "webhook-token-for-crowds";
@@ -38,6 +39,9 @@ pub struct CrowdOptions {
     pub processes: usize,
     /// Lanes of each.
     pub writers: usize,
+    /// The NATS server on which they share their queue, so that each may do any writer's work; with none, each process
+    /// has a queue and writers of its own.
+    pub queue: Option<String>,
     /// Between two pushes of somebody else.
     pub foreign: Duration,
     /// The `windlass` program; by default what `locate::windlass` finds.
@@ -100,7 +104,7 @@ impl Writer {
 
     fn text(self, host: &str, tag: &str) -> String {
         let name = self.name();
-        let marker = format!("{{\"$imagepolicy\": \"{NAMESPACE}:{name}\"}}");
+        let marker = format!("{{\"$imagepolicy\": \"{name}:{name}\"}}");
         format!("name: {name}\nimage: {host}/{}:{tag} # {marker}\n", self.image())
     }
 
@@ -108,10 +112,10 @@ impl Writer {
         let name = self.name();
         let image = format!("{host}/{}", self.image());
         config::documents([
-            config::image_repository(NAMESPACE, &name, &image, "24h", None),
-            config::image_policy(NAMESPACE, &name, ">=1.0.0", "Never"),
-            config::git_repository(NAMESPACE, &name, url, None),
-            config::automation(NAMESPACE, &name, "24h", &format!("./{}", self.folder())),
+            config::image_repository(&name, &name, &image, "24h", None),
+            config::image_policy(&name, &name, ">=1.0.0", "Never"),
+            config::git_repository(&name, &name, url, None),
+            config::automation(&name, &name, "24h", &format!("./{}", self.folder())),
         ])
     }
 }
@@ -138,11 +142,32 @@ impl Crowd {
         let repository = git.create_repository("crowd", files).await?;
         let mut members = Vec::new();
         for process in 0..options.processes {
-            let own: Vec<Writer> = writers.iter().copied().filter(|w| w.process == process).collect();
-            let program = options.windlass_program.clone();
-            members.push(Arc::new(Member::start(&own, &host, &git.url("crowd"), program).await?));
+            let is_its = |writer: &Writer| options.queue.is_some() || writer.process == process;
+            let its: Vec<Writer> = writers.iter().copied().filter(is_its).collect();
+            members.push(Arc::new(Member::start(&its, &host, &git.url("crowd"), &options).await?));
         }
-        Ok(Self { options, members, registry, git, repository })
+        let crowd = Self { options, members, registry, git, repository };
+        crowd.divided().await?;
+        Ok(crowd)
+    }
+
+    /// Waits until every share of the work is somebody's, so that all images were read.
+    async fn divided(&self) -> Result<()> {
+        eventually(PATIENCE, "the processes to divide the work", async || {
+            let (mut missing, mut pending) = (0, 0);
+            for member in &self.members {
+                let report = member.windlass.report().await?;
+                let shares =
+                    |which: &str| report["shares"][which].as_i64().context("a status without shares");
+                missing = if missing == 0 { shares("of")? } else { missing } - shares("held")?;
+                ensure!(shares("held")? > 0, "a process has no share");
+                let resources = report["resources"].as_array().context("a status without resources")?;
+                pending += resources.iter().filter(|resource| resource["ready"] != "ready").count();
+            }
+            let divided = self.options.queue.is_none() || missing == 0;
+            Ok((divided && pending == 0).then_some(()))
+        })
+        .await
     }
 
     /// Lets every writer land this many tags, each as soon as the one before has landed, while somebody else pushes. Then
@@ -285,17 +310,16 @@ impl Crowd {
 type Arrivals = BTreeMap<Writer, Vec<Instant>>;
 
 impl Member {
-    async fn start(writers: &[Writer], host: &str, url: &str, program: Option<PathBuf>) -> Result<Self> {
+    async fn start(writers: &[Writer], host: &str, url: &str, options: &CrowdOptions) -> Result<Self> {
         let (config, data, logs) = (ConfigFolder::new()?, fresh(Storage::Memory)?, fresh(Storage::Memory)?);
-        let names: Vec<String> = writers.iter().map(|writer| writer.name()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut receiver = config::receiver(NAMESPACE, RECEIVER, "distribution", "webhook-token", &[]);
+        for name in writers.iter().map(|writer| writer.name()) {
+            receiver += &format!("  - kind: ImageRepository\n    name: {name}\n    namespace: {name}\n");
+        }
         config.write("writers.yaml", config::documents(writers.iter().map(|w| w.documents(host, url))))?;
         config.write(
             "receiver.yaml",
-            config::documents([
-                config::receiver(NAMESPACE, RECEIVER, "distribution", "webhook-token", &names),
-                config::secret(NAMESPACE, "webhook-token", &[("token", TOKEN)]),
-            ]),
+            config::documents([receiver, config::secret(NAMESPACE, "webhook-token", &[("token", TOKEN)])]),
         )?;
         let listen: SocketAddr = port::free()?;
         let mut windlass = Windlass::start(WindlassOptions {
@@ -303,10 +327,10 @@ impl Member {
             data: data.path().to_owned(),
             listen,
             admin_listen: None,
-            arguments: Vec::new(),
+            arguments: options.queue.iter().flat_map(|url| ["--queue".into(), url.into()]).collect(),
             environment: Vec::new(),
             log: logs.path().join("windlass.log"),
-            program,
+            program: options.windlass_program.clone(),
         })
         .await?;
         windlass.wait_ready(PATIENCE).await?;

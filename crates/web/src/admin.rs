@@ -49,10 +49,21 @@ pub struct StatusReport {
     pub version: String,
     /// Which configuration is in force: counts up with each reload.
     pub configuration: u64,
+    /// How much of the work is this process's.
+    pub shares: Shares,
     /// Mistakes in the configuration, as `windlass check` words them.
     pub problems: Vec<String>,
-    /// Every resource.
+    /// Every resource of these shares.
     pub resources: Vec<ObjectStatus>,
+}
+
+/// How much of an installation's work one process does: all of it, or what it has of several shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// The shares that it has.
+    pub held: usize,
+    /// All shares.
+    pub of: usize,
 }
 
 /// One condition of readiness.
@@ -184,7 +195,14 @@ mod tests {
 
     impl Instance for Fixed {
         fn status(&self) -> StatusReport {
-            StatusReport { version: "0".into(), configuration: 3, problems: vec![], resources: vec![] }
+            let shares = Shares { held: 1, of: 1 };
+            StatusReport {
+                version: "0".into(),
+                configuration: 3,
+                shares,
+                problems: vec![],
+                resources: vec![],
+            }
         }
         async fn checks(&self) -> Vec<Check> {
             vec![Check { name: "store".into(), ok: self.ready, detail: String::new() }]

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use windlass_model::ObjectRef;
 use windlass_model::status::{ObjectStatus, Readiness};
-use windlass_web::{ReconcileAnswer, Resume, StatusReport};
+use windlass_web::{ReconcileAnswer, Resume, Shares, StatusReport};
 
 use crate::endpoint::Endpoint;
 use crate::table;
@@ -70,6 +70,12 @@ pub(crate) fn render(report: &StatusReport) -> String {
         for diagnostic in &status.details.diagnostics {
             writeln!(text, "{}: {diagnostic}", status.object).expect("writing to a String cannot fail");
         }
+    }
+    let Shares { held, of } = report.shares;
+    if of > 1 {
+        let line =
+            format!("This process has {held} of {of} shares of the work; what is missing here, others do.");
+        writeln!(text, "{line}").expect("writing to a String cannot fail");
     }
     for problem in &report.problems {
         writeln!(text, "{problem}").expect("writing to a String cannot fail");

@@ -70,7 +70,7 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn random_token() -> anyhow::Result<String> {
+pub(crate) fn random_token() -> anyhow::Result<String> {
     let mut bytes = [0; TOKEN_BYTES];
     let mut source = fs::File::open("/dev/urandom").context("no source of randomness")?;
     source.read_exact(&mut bytes).context("no source of randomness")?;

@@ -12,9 +12,10 @@ use windlass_model::status::{ObjectStatus, Readiness};
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Spec};
 use windlass_promoter::{Promoter, signals_for};
 use windlass_store::Store;
-use windlass_web::{Check, Instance, ReconcileAnswer, Resume, StatusReport};
+use windlass_web::{Check, Instance, ReconcileAnswer, Resume, Shares, StatusReport};
 
 use crate::config::Configuration;
+use crate::lead::Promoters;
 
 /// Answers for the process.
 pub(crate) struct RunningInstance {
@@ -23,17 +24,20 @@ pub(crate) struct RunningInstance {
     configuration: watch::Receiver<Arc<Configuration>>,
     spec: watch::Receiver<Arc<Spec>>,
     registry: Registry,
-    /// While it is this process's turn to promote.
-    promoter: watch::Receiver<Option<Promoter>>,
-    gauges: QueueGauges,
+    /// Those of the shares that are this process's at present.
+    promoters: watch::Receiver<Promoters>,
+    /// Of how many.
+    shares: usize,
+    gauges: Gauges,
 }
 
 /// Set when they are asked for: the queue knows its depth at no cost.
-struct QueueGauges {
+struct Gauges {
     waiting: Gauge,
     running: Gauge,
     oldest_seconds: Gauge,
     outbox: Gauge,
+    unguarded: Gauge,
 }
 
 impl RunningInstance {
@@ -43,20 +47,22 @@ impl RunningInstance {
         configuration: watch::Receiver<Arc<Configuration>>,
         spec: watch::Receiver<Arc<Spec>>,
         mut registry: Registry,
-        promoter: watch::Receiver<Option<Promoter>>,
+        promoters: watch::Receiver<Promoters>,
+        shares: usize,
     ) -> Self {
-        let gauges = QueueGauges::register(&mut registry);
-        Self { store, clock, configuration, spec, registry, promoter, gauges }
+        let gauges = Gauges::register(&mut registry);
+        Self { store, clock, configuration, spec, registry, promoters, shares, gauges }
     }
 }
 
-impl QueueGauges {
+impl Gauges {
     fn register(registry: &mut Registry) -> Self {
         let gauges = Self {
             waiting: Gauge::default(),
             running: Gauge::default(),
             oldest_seconds: Gauge::default(),
             outbox: Gauge::default(),
+            unguarded: Gauge::default(),
         };
         registry.register("windlass_queue_waiting", "Keys that wait to be worked on", gauges.waiting.clone());
         registry.register("windlass_queue_running", "Keys that are being worked on", gauges.running.clone());
@@ -70,17 +76,22 @@ impl QueueGauges {
             "Notices that are not delivered yet",
             gauges.outbox.clone(),
         );
+        registry.register(
+            "windlass_unguarded_policies",
+            "ImagePolicies whose image no Guard concerns",
+            gauges.unguarded.clone(),
+        );
         gauges
     }
 }
 
 impl RunningInstance {
-    fn promoter(&self) -> Option<Promoter> {
-        self.promoter.borrow().clone()
-    }
-
+    /// In the order of kinds and names. Shares have no resource in common.
     fn statuses(&self) -> Vec<ObjectStatus> {
-        self.promoter().map(|promoter| promoter.status()).unwrap_or_default()
+        let promoters = self.promoters.borrow().clone();
+        let mut statuses: Vec<_> = promoters.values().flat_map(Promoter::status).collect();
+        statuses.sort_by(|a, b| a.object.cmp(&b.object));
+        statuses
     }
 
     async fn queue(&self, signals: Vec<Signal>) -> ReconcileAnswer {
@@ -106,6 +117,7 @@ impl Instance for RunningInstance {
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: configuration.generation,
+            shares: Shares { held: self.promoters.borrow().len(), of: self.shares },
             problems: configuration.problems.iter().map(ToString::to_string).collect(),
             resources,
         }
@@ -113,11 +125,12 @@ impl Instance for RunningInstance {
 
     async fn checks(&self) -> Vec<Check> {
         let writable = self.store.ping().await;
-        // Who stands by has nothing to try, and takes webhooks as well as another.
-        let (tried, resources) = match self.promoter() {
-            None => (true, "another process tries them"),
-            Some(promoter) if promoter.all_tried() => (true, "each was tried"),
-            Some(_) => (false, "some were not tried yet"),
+        // Who has no share has nothing to try, and takes webhooks as well as another.
+        let promoters = self.promoters.borrow().clone();
+        let (tried, resources) = match promoters.values().all(Promoter::all_tried) {
+            true if promoters.is_empty() => (true, "other processes try them"),
+            true => (true, "each was tried"),
+            false => (false, "some were not tried yet"),
         };
         let check = |name: &str, ok: bool, detail: String| Check { name: name.to_owned(), ok, detail };
         vec![
@@ -141,6 +154,8 @@ impl Instance for RunningInstance {
         if let Ok(outbox) = self.store.outbox_depth().await {
             self.gauges.outbox.set(i64::try_from(outbox.waiting + outbox.sending).unwrap_or(i64::MAX));
         }
+        let unguarded = self.spec.borrow().unguarded().count();
+        self.gauges.unguarded.set(i64::try_from(unguarded).unwrap_or(i64::MAX));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a String cannot fail");

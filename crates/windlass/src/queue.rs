@@ -59,7 +59,7 @@ pub(crate) struct QueueArgs {
 pub(crate) enum Role {
     /// Receives webhooks
     Watcher,
-    /// Polls, chooses and commits: one process of all, the others stand by
+    /// Polls, chooses and commits, for its shares of the namespaces
     Promoter,
 }
 

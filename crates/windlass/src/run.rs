@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_model::{Clock, Spec};
 use windlass_notify::{Sender, SenderConfig};
-use windlass_promoter::{Parts, Promoter};
+use windlass_promoter::Parts;
 use windlass_registry::{Pool, PoolConfig};
 use windlass_store::{Retention, Store};
 use windlass_tuf::{Cache, Refresher, Roots};
@@ -23,10 +23,10 @@ use windlass_web::{AdminToken, Limits, admin_router, serve};
 use crate::clock::SystemClock;
 use crate::config::{self, Configuration};
 use crate::descriptors;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::git_program;
 use crate::instance::RunningInstance;
-use crate::lead::{Begun, Lead};
+use crate::lead::{self, Begun, Lead, Promoters};
 use crate::queue::{Part, Role};
 use crate::tasks::Tasks;
 
@@ -53,7 +53,7 @@ struct World {
     configuration: watch::Receiver<Arc<Configuration>>,
     spec: watch::Receiver<Arc<Spec>>,
     registry: Registry,
-    promoter: watch::Receiver<Option<Promoter>>,
+    promoters: watch::Receiver<Promoters>,
     /// Absent where others promote.
     turns: Option<Begun>,
     webhooks: WebhookState,
@@ -114,16 +114,16 @@ async fn assemble(
         git_clients: git_program::clients(),
     };
     let lead = Lead::new(parts, seed(&*clock), tasks.stop());
-    let promoter = lead.current();
+    let promoters = lead.current();
     let turns = match (&settings.part.shared, settings.part.roles.contains(&Role::Promoter)) {
         (None, _) => Some(lead.begin().await.context("the ledger could not be read")?),
-        (Some(_), true) => Some(lead.stand_by()),
+        (Some(_), true) => Some(lead.stand_by(endpoint::random_token()?)),
         (Some(_), false) => None,
     };
     let webhook_metrics = windlass_watcher::Metrics::default();
     webhook_metrics.register(&mut registry);
     let webhooks = WebhookState::new(store.clone(), clock.clone(), spec.clone(), webhook_metrics);
-    Ok(World { clock, store, configuration, spec, registry, promoter, turns, webhooks })
+    Ok(World { clock, store, configuration, spec, registry, promoters, turns, webhooks })
 }
 
 /// What the cache holds is there at once; what is newer is fetched meanwhile.
@@ -156,9 +156,10 @@ async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow:
     let listen = listener.local_addr()?;
     let admin_address = admin.as_ref().map_or(Ok(listen), TcpListener::local_addr)?;
     let endpoint = Endpoint::new(listen, admin_address)?;
-    let World { clock, store, configuration, spec, registry, promoter, turns, webhooks } = world;
+    let World { clock, store, configuration, spec, registry, promoters, turns, webhooks } = world;
+    let shares = settings.part.shared.as_ref().map_or(1, |_| usize::from(lead::SHARES));
     let instance =
-        RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoter);
+        RunningInstance::new(store.clone(), clock.clone(), configuration, spec, registry, promoters, shares);
     let admin_routes = admin_router(Arc::new(instance), AdminToken::new(&endpoint.token));
     let hooks = if settings.part.roles.contains(&Role::Watcher) {
         windlass_watcher::webhook::router(webhooks)

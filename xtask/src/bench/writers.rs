@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use windlass_testkit::crowd::{Crowd, CrowdOptions};
+use windlass_testkit::nats::NatsServer;
 
 use super::figures::{Figure, Samples, Target};
 use super::report::Table;
@@ -15,10 +16,18 @@ const FOREIGN: Duration = Duration::from_secs(1);
 
 /// Lets every writer land its tags one after the other, all writers at once; checks the history.
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
+    let server = NatsServer::start().await?;
+    let alone = crowd(stage, None, "with a queue each").await?;
+    let shared = crowd(stage, Some(server.url()), "that share a queue over NATS").await?;
+    Ok(vec![alone, shared])
+}
+
+async fn crowd(stage: &Stage, queue: Option<String>, how: &str) -> Result<Table> {
     let rounds = stage.size(5, 1);
     let options = CrowdOptions {
         processes: PROCESSES,
         writers: WRITERS,
+        queue,
         foreign: FOREIGN,
         windlass_program: Some(stage.windlass.clone()),
         registry_program: Some(stage.registry.clone()),
@@ -27,7 +36,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     let events = landings.times.len();
     let times = Samples::new(landings.times);
     let mut table = Table::new(format!(
-        "writers: {} lanes in {PROCESSES} processes on one branch, somebody else pushes every second; {events} events",
+        "writers: {} lanes in {PROCESSES} processes {how}, on one branch; somebody else pushes every second; {events} events",
         PROCESSES * WRITERS
     ));
     for percent in [50, 95] {
@@ -43,5 +52,5 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     table.note(
         "The history is linear, no move of the branch was forced, and each event has exactly one commit.",
     );
-    Ok(vec![table])
+    Ok(table)
 }

@@ -35,7 +35,7 @@ mod secret;
 mod selector;
 mod source_file;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trust_root;
 
 pub use assemble::{Loaded, assemble};

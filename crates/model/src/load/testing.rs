@@ -71,7 +71,7 @@ pub(super) fn read_text(path: &str, text: &str) -> SourceFile {
 }
 
 /// The resources of one text, which must have no errors.
-pub(super) fn only(text: &str) -> Spec {
+pub(crate) fn only(text: &str) -> Spec {
     let file = read_text("f.yaml", text);
     assert!(!file.broken, "{:#?}", file.problems);
     assemble([&file], &BTreeMap::new()).spec

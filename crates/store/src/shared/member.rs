@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::board::Touched;
 use crate::error::Cause;
 use crate::writer::Transaction;
 use crate::{lease, outbox, queue};
@@ -38,7 +39,9 @@ pub(crate) fn remove(transaction: &mut Transaction<'_>, member: i64) -> Result<(
     }
     queue::release_all(transaction, member)?;
     lease::release_all(transaction, member)?;
-    transaction.changes.outbox |= outbox::interrupt(db, member)? > 0;
+    if outbox::interrupt(db, member)? > 0 {
+        transaction.changes.outbox = Touched::All;
+    }
     db.prepare_cached("DELETE FROM parts WHERE member = ?1")?.execute([member])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use rusqlite::backup::Backup;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::board::Changes;
+use crate::board::{Changes, Touched};
 use crate::database;
 use crate::error::Cause;
 use crate::shared::entry::Position;
@@ -111,7 +111,8 @@ impl Link {
         self.writer.outside(replaced).await?;
         // Whoever waits for a change looks at the other state.
         let changed = |transaction: &mut Transaction<'_>| {
-            *transaction.changes = Changes { work: true, outbox: true, claims: true, leases: true };
+            *transaction.changes =
+                Changes { work: Touched::All, outbox: Touched::All, claims: true, leases: true };
             Ok(())
         };
         self.writer.run(changed).await

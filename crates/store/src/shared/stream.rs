@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 use crate::shared::options::{ConnectError, NatsOptions};
 
 /// The meaning of the messages: processes that give them another one must not share a log.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const FORMAT_KEY: &str = "windlass-format";
 /// A repeated publish is recognised for this long by the server; by the state, for ever.
 const REPEATS: Duration = Duration::from_mins(2);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use tokio::task::JoinSet;
 use windlass_model::{Hint, Tag};
-use windlass_store::{Appended, AuditEntry, AuditKind, Record, Store, Work};
+use windlass_store::{Appended, AuditEntry, AuditKind, Keys, Record, Store, Work};
 
 use crate::support::{TestClock, World, delivery, repository, signal};
 
@@ -138,9 +138,9 @@ async fn produce(store: &Store, round: &str, producer: usize) {
 
 async fn work(store: &Store) {
     let now = World::new().now();
-    let mut changed = store.changed();
+    let mut changed = store.changed(&Keys::ALL);
     loop {
-        for work in store.claim(2, now).await.unwrap() {
+        for work in store.claim(&Keys::ALL, 2, now).await.unwrap() {
             let tags = tags(&work);
             let audit = AuditEntry {
                 at: now,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use windlass_model::ObjectKey;
-use windlass_store::{Disposition, OpenError, ReadOnly, Record, Store, StoreErrorKind};
+use windlass_store::{Disposition, Keys, OpenError, ReadOnly, Record, Store, StoreErrorKind};
 
 use crate::support::{World, delivery, hints, pushed, repository, signal};
 
@@ -143,7 +143,7 @@ async fn damaged_pages_are_reported_as_corrupt() {
             error.to_string()
         }
         Ok(store) => {
-            let error = store.claim(10, world.now()).await.unwrap_err();
+            let error = store.claim(&Keys::ALL, 10, world.now()).await.unwrap_err();
             assert_eq!((error.kind(), error.disposition()), (StoreErrorKind::Corrupt, Disposition::Fatal));
             error.to_string()
         }

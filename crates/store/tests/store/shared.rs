@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use windlass_model::message::Notice;
 use windlass_model::resource::NoticeKind;
 use windlass_store::{
-    Addressees, Appended, AuditEntry, AuditKind, ConnectError, LedgerWrite, NatsOptions, NewNotice,
-    OpenError, Record, Store, StoreErrorKind, Work,
+    Appended, AuditEntry, AuditKind, ConnectError, Keys, LedgerWrite, NatsOptions, NewNotice, OpenError,
+    Record, Store, StoreErrorKind, Work,
 };
 use windlass_testkit::eventually;
 use windlass_testkit::nats::NatsServer;
@@ -25,7 +25,7 @@ use crate::support::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the issue of a killed process may cost.
 const TAKE_OVER: Duration = Duration::from_secs(5);
-const EVERYBODY: Addressees = Addressees::Except(Vec::new());
+const EVERYBODY: Keys = Keys::ALL;
 
 /// A process on the queue, as far as the store sees one: a folder of its own.
 struct Member {
@@ -48,12 +48,12 @@ async fn join(folder: &Path, options: &NatsOptions) -> Result<Store, ConnectErro
 }
 
 async fn claim(store: &Store) -> Vec<Work> {
-    store.claim(100, TestClock::new().now_at()).await.unwrap()
+    store.claim(&Keys::ALL, 100, TestClock::new().now_at()).await.unwrap()
 }
 
 /// Claims as soon as there is something to claim.
 async fn claim_when_due(store: &Store) -> Work {
-    let mut changed = store.changed();
+    let mut changed = store.changed(&Keys::ALL);
     loop {
         changed.mark_unchanged();
         if let Some(work) = claim(store).await.pop() {
@@ -92,7 +92,7 @@ async fn jetstream(server: &NatsServer) -> Context {
 async fn processes_share_one_state_and_a_key_is_with_one_of_them() {
     let server = NatsServer::start().await.unwrap();
     let (a, b) = (member(&server).await, member(&server).await);
-    let mut changed = b.store.changed();
+    let mut changed = b.store.changed(&Keys::ALL);
     let first = delivery(Some("1"), TestClock::new().now_at(), vec![signal("a", "1.0")]);
     assert_eq!(a.store.append(first.clone()).await.unwrap(), Appended::New);
     expect_change(&mut changed).await;

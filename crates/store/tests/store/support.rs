@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
-use windlass_store::{Delivery, NatsOptions, Record, Store, Work};
+use windlass_store::{Delivery, Keys, NatsOptions, Record, Store, Work};
 use windlass_testkit::nats::NatsServer;
 
 /// 2026-01-01, in seconds.
@@ -77,7 +77,7 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, store: &Store) -> Vec<Work> {
-        store.claim(100, self.now()).await.unwrap()
+        store.claim(&Keys::ALL, 100, self.now()).await.unwrap()
     }
 
     /// Claims the one key that is due.

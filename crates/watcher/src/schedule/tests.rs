@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use windlass_store::Work;
+use windlass_store::{Keys, Work};
 
 use super::*;
 use crate::fixture::{Still, automation, automation_ref, key, repository, repository_ref, secret, spec};
@@ -30,11 +30,12 @@ impl World {
 
     /// Waits until so many keys are due, and takes them.
     async fn take(&self, count: usize) -> BTreeMap<ObjectRef, Vec<String>> {
-        let mut changed = self.store.changed();
+        let mut changed = self.store.changed(&Keys::ALL);
         let mut taken = BTreeMap::new();
         while taken.len() < count {
             changed.mark_unchanged();
-            for Work { target, generation, hints, .. } in self.store.claim(10_000, Still.now()).await.unwrap()
+            for Work { target, generation, hints, .. } in
+                self.store.claim(&Keys::ALL, 10_000, Still.now()).await.unwrap()
             {
                 self.store.complete(&target, generation, windlass_store::Record::default()).await.unwrap();
                 taken.insert(
@@ -104,7 +105,7 @@ async fn ten_thousand_repositories_are_all_queued() {
         (0..10_000).map(|n| repository(&format!("app-{n}"), &format!("ghcr.io/org/app-{n}"))).collect();
     let world = World::start(spec(many, vec![])).await;
     while world.store.depth().await.unwrap().waiting < 10_000 {
-        world.store.changed().changed().await.unwrap();
+        world.store.changed(&Keys::ALL).changed().await.unwrap();
     }
     world.end().await.unwrap();
 }

@@ -100,7 +100,7 @@ impl World {
     /// What is queued: `name: hint by event`, in order.
     async fn queued(&self) -> Vec<String> {
         let mut queued = Vec::new();
-        for work in self.store.claim(100, Still.now()).await.unwrap() {
+        for work in self.store.claim(&windlass_store::Keys::ALL, 100, Still.now()).await.unwrap() {
             assert_eq!(work.target.kind, Kind::ImageRepository);
             for got in work.hints {
                 queued.push(format!("{}: {} by {}", work.target.key.name, got.hint, got.event));

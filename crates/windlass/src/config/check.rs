@@ -204,6 +204,7 @@ fn rows(configuration: &Configuration) -> Vec<Row> {
         secrets,
         namespaces,
         require_guard: _,
+        division: _,
     } = &*configuration.spec;
     let mut rows = Vec::new();
     rows.extend(image_repositories.values().map(|r| row(configuration, &**r, r.suspend)));

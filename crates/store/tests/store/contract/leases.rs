@@ -29,3 +29,20 @@ async fn lease_ends_with_the_process() {
     let lease = store.lease("lane a").await.unwrap();
     assert_eq!(lease.name(), "lane a");
 }
+
+#[tokio::test]
+async fn leases_that_are_held_are_listed_and_their_comings_and_goings_told() {
+    let world = super::world();
+    let store = world.open().await;
+    let mut changed = store.leases_changed();
+    assert_eq!(store.leases("lane").await.unwrap(), [""; 0]);
+    let leases = [store.lease("lane b").await.unwrap(), store.lease("other").await.unwrap()];
+    let first = store.lease("lane a").await.unwrap();
+    assert!(changed.has_changed().unwrap());
+    assert_eq!(store.leases("lane").await.unwrap(), ["lane a", "lane b"]);
+    changed.mark_unchanged();
+    drop(first);
+    crate::support::expect_change(&mut changed).await;
+    assert_eq!(store.leases("lane").await.unwrap(), ["lane b"]);
+    drop(leases);
+}

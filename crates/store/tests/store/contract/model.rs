@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use windlass_store::{QueueDepth, Store, Work};
+use windlass_store::{Keys, QueueDepth, Store, Work};
 
 use crate::support::{World, complete, pushed, repository, signal};
 
@@ -126,7 +126,7 @@ async fn follow(steps: Vec<Step>) {
                 model.signal(key, hint, now.as_second());
             }
             Step::Claim { limit } => {
-                let works = open.claim(limit, now).await.unwrap();
+                let works = open.claim(&Keys::ALL, limit, now).await.unwrap();
                 model.claimed(works, limit, now.as_second());
             }
             Step::Complete { which } => {
@@ -166,7 +166,7 @@ async fn drain(world: &World, store: &Store, mut model: Model) {
             complete(store, &work).await;
             model.completed(number, now.as_second());
         }
-        let works = store.claim(100, now).await.unwrap();
+        let works = store.claim(&Keys::ALL, 100, now).await.unwrap();
         model.claimed(works, 100, now.as_second());
     }
     assert!(model.keys.is_empty(), "left over: {:?}", model.keys);

@@ -2,11 +2,11 @@
 
 use windlass_model::message::Notice;
 use windlass_model::resource::NoticeKind;
-use windlass_store::{Addressees, NewNotice, OutboxDepth, Outgoing, Record, Store, StoreErrorKind};
+use windlass_store::{Keys, NewNotice, OutboxDepth, Outgoing, Record, Store, StoreErrorKind};
 
 use crate::support::{World, expect_change, key, poll_once, repository};
 
-const EVERYBODY: Addressees = Addressees::Except(Vec::new());
+const EVERYBODY: Keys = Keys::ALL;
 
 fn notice(world: &World, id: &str) -> NewNotice {
     let notice = Notice {
@@ -33,7 +33,7 @@ async fn due(world: &World, store: &Store) -> Vec<Outgoing> {
 async fn notice_is_sent_once_however_often_it_is_recorded() {
     let world = super::world();
     let store = world.open().await;
-    let mut changed = store.outbox_changed();
+    let mut changed = store.outbox_changed(&Keys::ALL);
     queue(&world, &store, &["1", "2", "1"]).await;
     expect_change(&mut changed).await;
     let outgoing = due(&world, &store).await;
@@ -60,13 +60,12 @@ async fn notices_are_taken_by_their_addressees() {
     let outbox = vec![to("1", "slack"), to("2", "flux"), to("3", "argocd")];
     store.record(Record { outbox, ..Record::default() }).await.unwrap();
     let ids = |taken: Vec<Outgoing>| taken.into_iter().map(|out| out.id).collect::<Vec<_>>();
-    let nobody = Addressees::Only(Vec::new());
+    let nobody = Keys::ALL.that(|_| false);
     assert_eq!(ids(store.outbox_due(&nobody, 9, world.now()).await.unwrap()), [""; 0]);
-    let reconcilers = vec![key("flux"), key("argocd")];
-    let only = Addressees::Only(reconcilers.clone());
+    let only = Keys::ALL.that(|notifier| notifier.name != "slack");
     assert_eq!(ids(store.outbox_due(&only, 9, world.now()).await.unwrap()), ["2", "3"]);
     assert_eq!(store.outbox_next_due(&only).await.unwrap(), None);
-    let others = Addressees::Except(reconcilers);
+    let others = Keys::ALL.that(|notifier| notifier.name == "slack");
     assert_eq!(store.outbox_next_due(&others).await.unwrap(), Some(world.now()));
     assert_eq!(ids(store.outbox_due(&others, 9, world.now()).await.unwrap()), ["1"]);
 }
@@ -147,7 +146,7 @@ async fn report_on_a_notice_that_is_not_being_sent_is_refused() {
 async fn notice_whose_sender_went_away_is_due_again_and_is_no_repeat() {
     let world = super::world();
     let store = world.open().await;
-    let mut changed = store.outbox_changed();
+    let mut changed = store.outbox_changed(&Keys::ALL);
     let mut number = 0;
     let abandoned = loop {
         number += 1;

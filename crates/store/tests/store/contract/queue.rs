@@ -2,7 +2,7 @@
 
 use windlass_model::signal::RescanReason;
 use windlass_model::{Hint, Kind, ObjectKey, ObjectRef, Signal};
-use windlass_store::{Appended, Delivery, QueueDepth, Record, StoreErrorKind};
+use windlass_store::{Appended, Delivery, Keys, QueueDepth, Record, StoreErrorKind, Work};
 
 use crate::support::{complete, delivery, expect_change, hints, key, poll_once, pushed, repository, signal};
 
@@ -98,7 +98,7 @@ async fn key_is_held_by_one_claim_at_a_time() {
     let world = super::world();
     let store = world.open().await;
     store.signal(vec![signal("a", "1.0"), signal("b", "1.0")], "timer").await.unwrap();
-    let first = store.claim(1, world.now()).await.unwrap();
+    let first = store.claim(&Keys::ALL, 1, world.now()).await.unwrap();
     assert_eq!(first[0].target, repository("a"));
     store.signal(vec![signal("a", "1.1")], "timer").await.unwrap();
     let second = world.claim(&store).await;
@@ -106,6 +106,34 @@ async fn key_is_held_by_one_claim_at_a_time() {
     assert_eq!(world.claim(&store).await, []);
     let depth = store.depth().await.unwrap();
     assert_eq!(depth, QueueDepth { waiting: 0, claimed: 2, oldest: Some(world.now()) });
+}
+
+#[tokio::test]
+async fn keys_are_taken_by_those_who_work_on_their_namespace_and_wake_them() {
+    let world = super::world();
+    let store = world.open().await;
+    let in_namespace = |name: &str, namespace: &str| {
+        let Signal { target, hint } = signal(name, "1.0");
+        Signal { target: ObjectRef { key: ObjectKey::new(namespace, name), ..target }, hint }
+    };
+    let of = |namespace: &'static str| Keys::in_namespaces(move |asked| asked == namespace);
+    let (ours, theirs) = (of("ours"), of("theirs"));
+    let (mut our_bell, mut their_bell) = (store.changed(&ours), store.changed(&theirs));
+    let signals = vec![in_namespace("a", "theirs"), in_namespace("b", "ours"), in_namespace("c", "theirs")];
+    store.signal(signals, "timer").await.unwrap();
+    assert!(our_bell.has_changed().unwrap() && their_bell.has_changed().unwrap());
+    our_bell.mark_unchanged();
+    their_bell.mark_unchanged();
+    let names = |works: &[Work]| works.iter().map(|work| work.target.key.name.clone()).collect::<Vec<_>>();
+    let b = store.claim(&ours, 9, world.now()).await.unwrap();
+    assert_eq!(names(&b), ["b"]);
+    assert_eq!(store.next_due(&ours, world.now()).await.unwrap(), None);
+    assert_eq!(store.next_due(&theirs, world.now()).await.unwrap(), Some(world.now()));
+    assert_eq!(names(&store.claim(&theirs, 1, world.now()).await.unwrap()), ["a"]);
+    assert_eq!(names(&store.claim(&Keys::ALL, 9, world.now()).await.unwrap()), ["c"]);
+    store.retry(&b[0].target, b[0].generation, world.after(5), "not now").await.unwrap();
+    assert!(our_bell.has_changed().unwrap() && !their_bell.has_changed().unwrap());
+    assert_eq!(store.next_due(&ours, world.now()).await.unwrap(), Some(world.after(5)));
 }
 
 #[tokio::test]
@@ -125,7 +153,7 @@ async fn event_during_the_work_runs_the_key_again_with_the_newer_hints_alone() {
     assert_eq!(again.first_at, world.now());
     complete(&store, &again).await;
     assert_eq!(store.depth().await.unwrap(), QueueDepth::default());
-    assert_eq!(store.next_due(world.now()).await.unwrap(), None);
+    assert_eq!(store.next_due(&Keys::ALL, world.now()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -136,15 +164,15 @@ async fn retry_keeps_the_hints_counts_the_attempt_and_waits() {
     let work = world.claim_one(&store).await;
     store.retry(&work.target, work.generation, world.after(30), "registry answered 503").await.unwrap();
     assert_eq!(world.claim(&store).await, []);
-    assert_eq!(store.next_due(world.now()).await.unwrap(), Some(world.after(30)));
+    assert_eq!(store.next_due(&Keys::ALL, world.now()).await.unwrap(), Some(world.after(30)));
     let queued = store.queued(10).await.unwrap();
     assert_eq!(queued[0].reason.as_deref(), Some("registry answered 503"));
     assert_eq!((queued[0].attempts, queued[0].not_before), (1, world.after(30)));
     world.clock.advance(30);
-    assert_eq!(store.next_due(world.after(1)).await.unwrap(), Some(world.after(1)));
+    assert_eq!(store.next_due(&Keys::ALL, world.after(1)).await.unwrap(), Some(world.after(1)));
     let again = world.claim_one(&store).await;
     assert_eq!((again.attempts, hints(&again)), (1, vec![pushed("1.0")]));
-    assert_eq!(store.next_due(world.now()).await.unwrap(), None, "a claimed key has no timer");
+    assert_eq!(store.next_due(&Keys::ALL, world.now()).await.unwrap(), None, "a claimed key has no timer");
 }
 
 #[tokio::test]
@@ -178,7 +206,7 @@ async fn keys_are_claimed_in_the_order_in_which_they_became_due() {
     }
     // Named again, a key neither loses nor gains its place.
     store.signal(vec![signal("b", "2.0"), signal("c", "2.0")], "timer").await.unwrap();
-    let first = store.claim(2, world.now()).await.unwrap();
+    let first = store.claim(&Keys::ALL, 2, world.now()).await.unwrap();
     assert_eq!(first.iter().map(|work| work.target.key.name.as_str()).collect::<Vec<_>>(), ["c", "a"]);
     // A key that runs again queues behind those that waited meanwhile.
     world.clock.advance(1);
@@ -219,7 +247,7 @@ async fn report_on_work_that_is_not_held_is_refused_and_stores_nothing() {
 async fn change_wakes_whoever_subscribed_before_it() {
     let world = super::world();
     let store = world.open().await;
-    let mut changed = store.changed();
+    let mut changed = store.changed(&Keys::ALL);
     assert_eq!(world.claim(&store).await, []);
     store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
     expect_change(&mut changed).await;
@@ -246,8 +274,8 @@ async fn claim_whose_caller_went_away_is_given_back() {
     let mut abandoned = 0;
     while abandoned < 20 {
         store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
-        let mut changed = store.changed();
-        if let Some(answer) = poll_once(store.claim(1, world.now())).await {
+        let mut changed = store.changed(&Keys::ALL);
+        if let Some(answer) = poll_once(store.claim(&Keys::ALL, 1, world.now())).await {
             // The writer was quicker than this test.
             complete(&store, &answer.unwrap()[0]).await;
             continue;
