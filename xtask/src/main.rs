@@ -2,9 +2,11 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod checks;
 mod demo;
 mod fuzz;
+mod machine;
 mod run;
 mod setup;
 mod tidy;
@@ -32,6 +34,8 @@ enum Command {
     Test(checks::Checks),
     /// Measure speed and memory beside their targets and beside a bare `git push`
     Bench(bench::Bench),
+    /// Break things on purpose, and check that nothing is lost, doubled or told twice
+    Chaos(chaos::Chaos),
     /// Run the fuzz targets: random inputs for the parsers and the editor
     Fuzz(fuzz::Fuzz),
     /// Check the crate graph, purity, file sizes, manifests and links
@@ -54,6 +58,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Demo(demo) => demo::run(demo),
         Command::Test(checks) => checks::run(checks),
         Command::Bench(bench) => bench::run(bench),
+        Command::Chaos(chaos) => chaos::run(chaos),
         Command::Fuzz(fuzz) => fuzz::run(fuzz),
         Command::Tidy => tidy::run(),
     }

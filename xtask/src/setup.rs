@@ -53,7 +53,7 @@ pub(crate) fn everything() -> Result<Tools> {
         kustomize: oracle(KUSTOMIZE, KUSTOMIZE_IN_TARGET)?,
         helm: oracle(HELM, HELM_IN_TARGET)?,
         gitea: forge::gitea()?,
-        nats_server: oracle(NATS_SERVER, NATS_SERVER_IN_TARGET)?,
+        nats_server: nats_server()?,
         sshd: sshd()?,
         cosigns: [oracle(COSIGNS[0], COSIGNS_IN_TARGET[0])?, oracle(COSIGNS[1], COSIGNS_IN_TARGET[1])?],
     };
@@ -153,6 +153,11 @@ fn oracle(package: &str, in_target: &str) -> Result<PathBuf> {
     }
     ensure!(on_path("go").is_some(), "install Go: tests compare results with {package}, which it builds");
     build_with_go(package, program)
+}
+
+/// The server of shared queues.
+pub(crate) fn nats_server() -> Result<PathBuf> {
+    oracle(NATS_SERVER, NATS_SERVER_IN_TARGET)
 }
 
 fn build_with_go(package: &str, program: PathBuf) -> Result<PathBuf> {

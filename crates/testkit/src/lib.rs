@@ -7,6 +7,7 @@
 //! This crate depends on no crate of the product: what it observes, it observes from outside.
 
 pub mod ca;
+pub mod chaos;
 pub mod config;
 pub mod cosign;
 pub mod crowd;
