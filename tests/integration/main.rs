@@ -3,6 +3,7 @@
 //! One binary, so that it links once. A test builds its own world (free ports, fresh folders) and never sleeps; it waits
 //! for what it wants to see.
 
+mod chaos;
 mod checkouts;
 mod crash;
 mod crowd;

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
+use windlass_testkit::chaos::point::has_fail_points;
 
 use crate::{build, setup};
 use report::{Report, Table};
@@ -91,6 +92,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         None => build::windlass(true)?,
     };
     ensure!(windlass.is_file(), "--windlass {} is not a program", windlass.display());
+    ensure!(
+        !has_fail_points(&windlass)?,
+        "{} was built with debug assertions: it has fail points, and its figures mean nothing",
+        windlass.display()
+    );
     let stage = Stage { windlass, registry: setup::any_registry()?, quick: bench.quick };
     let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;
     let measured = runtime.block_on(async {

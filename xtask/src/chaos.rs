@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use windlass_testkit::chaos::point::has_fail_points;
 
 use crate::machine::machine;
 use crate::{build, setup};
@@ -81,6 +82,11 @@ pub(crate) fn run(chaos: &Chaos) -> Result<()> {
         None => build::windlass(false)?,
     };
     ensure!(windlass.is_file(), "--windlass {} is not a program", windlass.display());
+    ensure!(
+        has_fail_points(&windlass)?,
+        "{} has no fail points: it was built without debug assertions",
+        windlass.display()
+    );
     let seeds = chaos.first_seed..chaos.first_seed.saturating_add(chaos.seeds);
     let stage = Stage { windlass, registry: setup::any_registry()?, seeds };
     let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;

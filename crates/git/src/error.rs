@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use windlass_failpoint::Injected;
+
 use crate::commit::CommitTextError;
 use crate::edit::EditError;
 use crate::generation::LayoutError;
@@ -204,6 +206,12 @@ impl GitError {
 impl From<crate::remote::ConfigError> for GitError {
     fn from(error: crate::remote::ConfigError) -> Self {
         Self::Remote(error.into())
+    }
+}
+
+impl From<Injected> for GitError {
+    fn from(injected: Injected) -> Self {
+        Self::Remote(injected.into())
     }
 }
 

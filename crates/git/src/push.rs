@@ -2,6 +2,7 @@
 //! pack. It reports what the server said; what that means is decided by looking at the branch.
 
 use gix::ObjectId;
+use windlass_failpoint::{self as failpoint, Point};
 
 use crate::capabilities::ReceiveServer;
 use crate::pktline::{self, Decoder, Packet};
@@ -76,6 +77,7 @@ pub(crate) async fn send(
 ) -> Result<Answer, RemoteError> {
     let request = encode(server, push);
     let mut body = remote.post(&server.base, Service::ReceivePack, false, request.into(), MAX_ANSWER).await?;
+    failpoint::pass(Point::Sent).await?;
     let mut words = Words::default();
     let report = if server.side_band {
         read_demultiplexed(&mut body, &mut words).await?
@@ -83,6 +85,7 @@ pub(crate) async fn send(
         read_plain(&mut body).await?
     };
     let report = Report::parse(&report).ok_or(RemoteError::NoReport)?;
+    failpoint::pass(Point::Taken).await?;
     Ok(Answer { report, rest: Rest::Open(Box::new(body), words) })
 }
 

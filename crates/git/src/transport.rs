@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Response;
 use url::Url;
+use windlass_failpoint::Injected;
 
 use crate::github_app::GitHubAppError;
 use crate::http;
@@ -190,6 +191,12 @@ impl RemoteError {
             ),
             _ => false,
         }
+    }
+}
+
+impl From<Injected> for RemoteError {
+    fn from(_: Injected) -> Self {
+        Self::Truncated
     }
 }
 

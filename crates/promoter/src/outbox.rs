@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
-use windlass_model::resource::Resource as _;
+use windlass_failpoint::{self as failpoint, Injected, Point};
+use windlass_model::resource::{Notifier, Resource as _, Secret};
 use windlass_model::{Kind, ObjectKey, ObjectRef};
 use windlass_notify::DeliveryError;
 use windlass_store::{Keys, Outgoing, StoreError};
@@ -174,7 +175,7 @@ async fn deliver_one(shared: &Shared, known: &Known, outgoing: &Outgoing) -> Res
     if outgoing.repeat {
         shared.metrics.notice_repeat();
     }
-    match shared.sender.deliver(&outgoing.notice, &notifier.target, secret, outgoing.repeat).await {
+    match send(shared, outgoing, notifier, secret).await {
         Ok(()) => {
             turn.arrived(now);
             shared.metrics.notice(NoticeResult::Sent);
@@ -194,6 +195,20 @@ async fn deliver_one(shared: &Shared, known: &Known, outgoing: &Outgoing) -> Res
         }
         Err(DeliveryError::Rejected { reason }) => reject(shared, outgoing, &reason).await,
     }
+}
+
+/// One request to whoever is told.
+async fn send(
+    shared: &Shared,
+    outgoing: &Outgoing,
+    notifier: &Notifier,
+    secret: &Secret,
+) -> Result<(), DeliveryError> {
+    let unsent = |injected: Injected| DeliveryError::Retry { after: None, reason: injected.to_string() };
+    failpoint::pass(Point::Dispatched).await.map_err(unsent)?;
+    shared.sender.deliver(&outgoing.notice, &notifier.target, secret, outgoing.repeat).await?;
+    let unanswered = |injected: Injected| DeliveryError::Unknown { reason: injected.to_string() };
+    failpoint::pass(Point::Notified).await.map_err(unanswered)
 }
 
 fn backoff(outgoing: &Outgoing) -> Duration {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_git::{CommitText, GitError, Identity, Mirror, Prepared};
 use windlass_model::{Hint, ObjectKey, Signal, Spec};
 use windlass_store::Record;
@@ -75,8 +76,8 @@ impl Lane {
         let Drafted { made, mut idle, failed: mut answers, .. } = drafted;
         if let Some(last) = made.last() {
             let landing = self.landing(&made, mirror);
-            if let Err(error) = self.shared.store.record(landing.intent(&self.lane_id())).await {
-                return Ok(Round::Settled(all(job.targets, &store_failure(&error))));
+            if let Err(failure) = self.store_at(Point::Committed, landing.intent(&self.lane_id())).await {
+                return Ok(Round::Settled(all(job.targets, &failure)));
             }
             let pushed = match self.push(job, mirror, head, &last.prepared, &landing).await? {
                 Ok(pushed) => pushed,
@@ -190,7 +191,9 @@ impl Lane {
             overlay,
             agreements: &agreements,
         };
-        Ok(desk.draft(&mut self.index, target).await?)
+        let draft = desk.draft(&mut self.index, target).await?;
+        failpoint::pass(Point::Edited).await.map_err(|injected| Undrafted::Git(injected.into()))?;
+        Ok(draft)
     }
 
     /// The events behind what the draft moves.
@@ -271,9 +274,9 @@ impl Lane {
                     .event_to_commit(now.duration_since(pushed_at).try_into().unwrap_or_default());
             }
         }
-        if let Err(error) = self.shared.store.record(landing.landed(job.spec, now)).await {
+        if let Err(failure) = self.store_at(Point::Recorded, landing.landed(job.spec, now)).await {
             self.unsettled = true;
-            return Err(store_failure(&error));
+            return Err(failure);
         }
         self.shared.metrics.landed(made.len());
         for made in made {
@@ -292,6 +295,15 @@ impl Lane {
             self.learn(&made.automation, &made.draft.agreements);
             self.tell_holds(job.spec, &made.automation, made.draft.holds.clone()).await;
         }
+        Ok(())
+    }
+
+    /// Writes what a point is named after.
+    pub(crate) async fn store_at(&self, point: Point, record: Record) -> Result<(), LaneFailure> {
+        let injected = |injected| LaneFailure::passing(format!("the store: {injected}"));
+        failpoint::error(point).map_err(injected)?;
+        self.shared.store.record(record).await.map_err(|error| store_failure(&error))?;
+        failpoint::pause(point).await;
         Ok(())
     }
 

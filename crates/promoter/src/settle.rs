@@ -1,5 +1,6 @@
 //! What became of pushes whose outcome was not recorded: by a crash, or because no answer came.
 
+use windlass_failpoint::Point;
 use windlass_git::{CommitId, GitError, Mirror, Retry};
 use windlass_model::Spec;
 use windlass_store::{Intent, Record};
@@ -81,7 +82,11 @@ impl Lane {
     }
 
     async fn settle(&mut self, intent: &Intent, record: Record, landed: Option<&Landing>) {
-        if let Err(error) = self.shared.store.record(record).await {
+        let stored = match landed {
+            Some(_) => self.store_at(Point::Recorded, record).await.map_err(|failure| failure.reason),
+            None => self.shared.store.record(record).await.map_err(|error| error.to_string()),
+        };
+        if let Err(error) = stored {
             tracing::error!(%error, commit = %intent.id, "an intent could not be settled; it is tried again");
             self.unsettled = true;
             return;

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_git::ClientPool;
 use windlass_model::resource::NoticeKind;
 use windlass_model::status::Details;
@@ -306,10 +307,11 @@ impl Running {
 }
 
 pub(crate) async fn run_one(shared: &Arc<Shared>, work: Work) {
-    let done = match work.target.kind {
-        Kind::ImageRepository => crate::images::run(shared, &work).await,
-        Kind::ImageUpdateAutomation => Box::pin(run_automation(shared, &work)).await,
-        _ => Done::nothing(),
+    let done = match (failpoint::pass(Point::Claimed).await, work.target.kind) {
+        (Err(injected), _) => Done::retry(injected.to_string()),
+        (Ok(()), Kind::ImageRepository) => crate::images::run(shared, &work).await,
+        (Ok(()), Kind::ImageUpdateAutomation) => Box::pin(run_automation(shared, &work)).await,
+        (Ok(()), _) => Done::nothing(),
     };
     // Boxed, as the above: the thousands of images in progress hold no room for it.
     Box::pin(settle(shared, work, done)).await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+use windlass_failpoint::Injected;
 use windlass_model::{Digest, ImageName, Tag};
 
 use crate::manifest::Reference;
@@ -162,6 +163,12 @@ pub(crate) enum Cause {
     TooLarge(String),
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<Injected> for Cause {
+    fn from(injected: Injected) -> Self {
+        Self::Network(injected.to_string())
+    }
 }
 
 /// An answer that is not the one wanted: who gave it, its status, and the error that its body names.

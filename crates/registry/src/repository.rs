@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use url::Url;
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::{Digest, ImageName, Tag};
 
 use crate::authority::Authority;
@@ -78,7 +79,12 @@ impl Repository {
     /// The digest that a tag has now, by one HEAD request where the registry states it. `None` if there is no such tag;
     /// whatever else keeps the answer from being known is an error.
     pub async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let answer = timeout(self.inner.timeout, self.inner.digest(tag)).await;
+        let asked = async {
+            let digest = self.inner.digest(tag).await?;
+            failpoint::pass(Point::Resolved).await?;
+            Ok(digest)
+        };
+        let answer = timeout(self.inner.timeout, asked).await;
         self.judge(Asked::Digest(tag.clone()), answer)
     }
 

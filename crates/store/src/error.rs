@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
+use windlass_failpoint::Injected;
 
 use crate::folder::DELETE_ADVICE;
 
@@ -153,6 +154,12 @@ impl From<rusqlite::Error> for Cause {
 impl From<serde_json::Error> for Cause {
     fn from(error: serde_json::Error) -> Self {
         Cause::Invalid(format!("a value without a JSON form ({error})"))
+    }
+}
+
+impl From<Injected> for Cause {
+    fn from(injected: Injected) -> Self {
+        Cause::Unavailable(injected.to_string())
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
 
 use crate::agreement::{self, Agreement};
@@ -160,7 +161,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let target = target.clone();
         let record = self.write_long_lists(record.into()).await?;
-        self.ask(Command::Complete { target, generation, record }).await.map(drop)
+        failpoint::error(Point::Acked).map_err(|injected| self.failed(injected.into()))?;
+        self.ask(Command::Complete { target, generation, record }).await?;
+        failpoint::pause(Point::Acked).await;
+        Ok(())
     }
 
     /// Ends a claim without success: the key keeps its hints, counts one attempt more and is due at `not_before`, or

@@ -1,4 +1,7 @@
-//! What trials of the promises share: a seed, from which everything follows that a trial varies.
+//! What trials of the promises share: the fail points of the program, and a seed, from which everything follows that a
+//! trial varies.
+
+pub mod point;
 
 /// A stream of numbers that a seed decides: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators", 2014). It is for variety, and nothing secret is made of it.

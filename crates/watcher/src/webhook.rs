@@ -26,6 +26,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::{HeaderMap, header};
 use tokio::sync::watch;
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::{Clock, Spec};
 use windlass_store::Store;
 
@@ -204,9 +205,11 @@ async fn accept(shared: &Shared, route: &Route, request: Request) -> Result<Rece
     let body = body::read(body, announced(&head.headers), limits.body, limits.read, &shared.budget)
         .await
         .map_err(Refusal::Body)?;
+    failpoint::pass(Point::Received).await.map_err(|_| Refusal::Body(BodyError::Timeout))?;
     if !sender::authenticate(route.sender, route.token.expose(), &head.headers, &body.bytes) {
         return Err(Refusal::Unauthorized);
     }
+    failpoint::pass(Point::Authenticated).await.map_err(|_| Refusal::Body(BodyError::Busy))?;
     let content = sender::parse(route.sender, &body.bytes).map_err(Refusal::Malformed)?;
     intake::store(shared, route, content).await
 }

@@ -212,6 +212,8 @@ fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
     let RunArgs { config, data, listen, admin_listen, require_guard, queue, log_format, log_level } = args;
     let part = queue.part()?;
     logs::install(log_format, &log_level)?;
+    #[cfg(debug_assertions)]
+    crate::fail_points::arm()?;
     match block_on(run::run(run::Settings { config, data, listen, admin_listen, require_guard, part })) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {

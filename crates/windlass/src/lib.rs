@@ -8,6 +8,8 @@ mod descriptors;
 mod docker_config;
 mod edit;
 mod endpoint;
+#[cfg(debug_assertions)]
+mod fail_points;
 mod git_program;
 mod guard_import;
 mod instance;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gix::ObjectId;
+use windlass_failpoint::{self as failpoint, Point};
 
 use super::{Mirror, blocking, ref_name, sync};
 use crate::commit::Prepared;
@@ -271,6 +272,9 @@ impl Mirror {
         let ours = request.tip.id();
         let actual = tips.get(request.branch).copied().flatten().map(CommitId);
         if actual == Some(ours) {
+            if let Err(injected) = failpoint::pass(Point::Confirmed).await {
+                return Ok(PushOutcome::Unknown { error: RemoteError::from(injected).into() });
+            }
             return Ok(landed(report.as_ref().ok(), commands));
         }
         let accepted = report.as_ref().ok().map(|report| report.verdict(&commands[0].name).is_ok());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::resource::{DigestReflection, ImagePolicy, Resource as _};
 use windlass_model::signal::Received;
 use windlass_model::{Digest, Hint, ImageRef, Tag};
@@ -107,6 +108,9 @@ impl Run<'_> {
             choices.choose(track, policy, self.repository, guards, &tags).map_err(Undecided::Nothing)?;
         let mut denied = Denied::default();
         let elected = self.elect(contest, seen, best, &mut denied).await;
+        let passed = failpoint::pass(Point::Verified).await;
+        let passed = passed.map_err(|error| Undecided::Unknown(Unknown::passing(error.to_string())));
+        let elected = passed.and(elected);
         let since = choices.denied(track, &denied.tags, now).unwrap_or(now);
         let blocked =
             denied.reason().map(|reason| Blocked { reason, prospects: denied.prospects(since, now) });

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::Signal;
 use windlass_store::{Appended, Delivery};
 
@@ -82,6 +83,7 @@ fn bounded(id: String) -> String {
 /// Appends all at once, so that the store writes them together. If one is not taken, the sender is asked to repeat
 /// the whole: those that were stored are then duplicates.
 async fn append(shared: &Shared, route: &Route, deliveries: Vec<Delivery>) -> Result<Receipt, Refusal> {
+    failpoint::error(Point::Appended).map_err(|_| Refusal::Store)?;
     let mut receipt = Receipt { outcome: Outcome::Duplicate, event: None, signals: 0, ignored: None };
     receipt.event = deliveries.first().map(|delivery| delivery.event.clone());
     let counts: Vec<usize> = deliveries.iter().map(|delivery| delivery.signals.len()).collect();
@@ -107,5 +109,6 @@ async fn append(shared: &Shared, route: &Route, deliveries: Vec<Delivery>) -> Re
             }
         }
     }
+    failpoint::pause(Point::Appended).await;
     Ok(receipt)
 }
