@@ -1,7 +1,16 @@
-//! What trials of the promises share: the fail points of the program, and a seed, from which everything follows that a
-//! trial varies.
+//! Breaking things on purpose: the fail points of the program, runs in which one of them breaks it, and the seed from
+//! which everything follows that a run varies.
 
+mod branch;
+mod case;
+mod cast;
+mod ground;
 pub mod point;
+mod run;
+
+pub use self::case::{Case, Queue};
+pub use self::ground::Ground;
+pub use self::run::{Tally, run};
 
 /// A stream of numbers that a seed decides: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators", 2014). It is for variety, and nothing secret is made of it.

@@ -1,6 +1,8 @@
 //! Looking at a world from outside: what a resource's status says, whether anything is left to do, and whether the
 //! promises were kept: each commit made once, told once, and nothing lost.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
@@ -20,7 +22,8 @@ pub const AUTOMATION: &str = "ImageUpdateAutomation/apps/fleet";
 /// The author of Windlass's commits, as the configuration has it.
 pub const AUTHOR: &str = "Windlass <windlass@example.org>";
 /// What must be zero when nothing is left to do: keys that wait, keys that are worked on, notices to deliver.
-const LEFT_TO_DO: [&str; 3] = ["windlass_queue_waiting", "windlass_queue_running", "windlass_outbox_waiting"];
+pub(crate) const LEFT_TO_DO: [&str; 3] =
+    ["windlass_queue_waiting", "windlass_queue_running", "windlass_outbox_waiting"];
 
 impl World {
     /// The running Windlass, to look at.
@@ -126,26 +129,45 @@ impl World {
     /// A message that may have arrived before a kill may come again: then it is marked and counted.
     async fn each_was_told_once(&self, commits: &[Commit]) -> Result<()> {
         let messages = self.slack.messages();
-        let of_commits = messages.iter().filter(|message| message.is_commit());
-        let (repeats, firsts): (Vec<_>, Vec<_>) = of_commits.partition(|message| message.is_repeat());
-        let ids = |messages: &[&Message]| -> Vec<String> {
-            let mut ids: Vec<_> =
-                messages.iter().filter_map(|message| message.event_id()).map(str::to_owned).collect();
-            ids.sort_unstable();
-            ids
-        };
-        let mut told = ids(&firsts);
-        // The first delivery of one that is marked may have been lost with the process.
-        told.extend(ids(&repeats).into_iter().filter(|id| !ids(&firsts).contains(id)));
-        told.sort_unstable();
-        let mut made: Vec<String> = commits.iter().map(|commit| commit.id.clone()).collect();
-        made.sort_unstable();
-        ensure!(told == made, "commits {made:?} were made, and these were told: {messages:#?}");
+        let ids: Vec<String> = commits.iter().map(|commit| commit.id.clone()).collect();
+        told_once(&messages, &ids)?;
+        let repeats = messages.iter().filter(|message| message.is_commit() && message.is_repeat()).count();
         let counted = self.running()?.metrics().await?.count("windlass_notice_repeats_total", &[]);
-        let marked = f64::from(u32::try_from(repeats.len()).context("a test with billions of messages")?);
+        let marked = f64::from(u32::try_from(repeats).context("a test with billions of messages")?);
         ensure!(marked <= counted, "{counted} repeats were counted: {messages:#?}");
         Ok(())
     }
+}
+
+/// What was told of commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Messages that arrived.
+    pub arrived: usize,
+    /// Those that came for a commit that was told already.
+    pub again: usize,
+}
+
+/// Checks that each of these commits was told, no other was, and that whatever came again was marked as a repeat: of the
+/// messages with one visible id, at most one has no mark. The first delivery of one that is marked may have been lost
+/// with its process.
+///
+/// # Errors
+/// When it was otherwise.
+pub fn told_once(messages: &[Message], commits: &[String]) -> Result<Told> {
+    let mut unmarked: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in messages {
+        let id = message.event_id().with_context(|| format!("a message without an id: {message:#?}"))?;
+        *unmarked.entry(id).or_default() += usize::from(!message.is_repeat());
+    }
+    let twice: Vec<_> = unmarked.iter().filter(|(_, count)| **count > 1).collect();
+    ensure!(twice.is_empty(), "{twice:?} came twice without a mark: {messages:#?}");
+    let of_commits: Vec<&str> =
+        messages.iter().filter(|message| message.is_commit()).filter_map(Message::event_id).collect();
+    let told: BTreeSet<&str> = of_commits.iter().copied().collect();
+    let made: BTreeSet<&str> = commits.iter().map(String::as_str).collect();
+    ensure!(told == made, "commits {made:?} were made, and these were told: {messages:#?}");
+    Ok(Told { arrived: of_commits.len(), again: of_commits.len() - told.len() })
 }
 
 impl Message {
