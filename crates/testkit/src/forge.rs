@@ -1,5 +1,5 @@
-//! Keyless signatures made by hand, in cosign's first format: what cosign would not sign with, because it is too old or
-//! of nobody's making. The services are real enough to be believed: the log enters what it is sent.
+//! Signatures made by hand, in cosign's first format: what cosign would not sign with, because it is too old or of
+//! nobody's making, and what it would sign too slowly. The services are real enough to be believed: the log enters what it is sent.
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -45,11 +45,40 @@ impl Forger {
         Ok(Certified { certificate, chain: authority.chain_pem() })
     }
 
+    /// Its public key, as PEM.
+    pub fn public_pem(&self) -> String {
+        self.key.public_key_pem()
+    }
+
+    /// A signature by its key alone of the image with this digest: the layer of a `.sig` tag.
+    ///
+    /// # Errors
+    /// When nothing can be signed.
+    pub fn sign_by_key(&self, digest: &str) -> Result<Layer> {
+        let (content, signature) = self.signed(digest)?;
+        let annotations = json!({ SIGNATURE: signature });
+        Ok(Layer { content, media_type: SIMPLE_SIGNING.to_owned(), annotations })
+    }
+
     /// A signature of the image with this digest: the layer of a `.sig` tag, entered in a log if one is given.
     ///
     /// # Errors
     /// When the log does not take it.
     pub async fn sign(&self, digest: &str, by: &Certified, log: Option<&Rekor>) -> Result<Layer> {
+        let (content, signature) = self.signed(digest)?;
+        let certificate = pem(&by.certificate);
+        let mut annotations = json!({ SIGNATURE: signature, CERTIFICATE: certificate });
+        if !by.chain.is_empty() {
+            annotations[CHAIN] = json!(by.chain);
+        }
+        if let Some(log) = log {
+            annotations[REKOR] = json!(enter(log, &content, &signature, &certificate).await?.to_string());
+        }
+        Ok(Layer { content, media_type: SIMPLE_SIGNING.to_owned(), annotations })
+    }
+
+    /// What is signed of an image, and the signature in base64.
+    fn signed(&self, digest: &str) -> Result<(Vec<u8>, String)> {
         let payload = json!({
             "critical": {
                 "identity": {"docker-reference": ""},
@@ -60,15 +89,7 @@ impl Forger {
         });
         let content = payload.to_string().into_bytes();
         let signature = STANDARD.encode(self.key.sign(&content).context("signing a payload")?);
-        let certificate = pem(&by.certificate);
-        let mut annotations = json!({ SIGNATURE: signature, CERTIFICATE: certificate });
-        if !by.chain.is_empty() {
-            annotations[CHAIN] = json!(by.chain);
-        }
-        if let Some(log) = log {
-            annotations[REKOR] = json!(enter(log, &content, &signature, &certificate).await?.to_string());
-        }
-        Ok(Layer { content, media_type: SIMPLE_SIGNING.to_owned(), annotations })
+        Ok((content, signature))
     }
 }
 

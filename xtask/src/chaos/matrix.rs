@@ -27,7 +27,7 @@ const COLUMNS: [(Fault, Queue); 7] = [
     (Fault::Stop, Queue::Nats),
 ];
 /// What runs at a time: a run that mostly waits takes one place, another takes [`BUSY`].
-const PLACES: u32 = 24;
+const PLACES: u32 = 40;
 const BUSY: u32 = 4;
 /// Runs between two words about progress.
 const WORD_EVERY: usize = 25;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::git_repository::{BRANCH, BareRepository};
 use crate::observed::AUTHOR;
 
-/// The tags at the branch's head, by application.
+/// What stands at the branch's head, by application: `TAG`, or `TAG@DIGEST`.
 pub(super) async fn values(repository: &BareRepository, run: &str) -> Result<BTreeMap<String, String>> {
     let lines = repository.git(&["grep", "-h", "-e", "image: ", BRANCH, "--", "apps"]).await?;
     Ok(lines.lines().filter_map(|line| written(line, run)).collect())
@@ -50,7 +50,8 @@ impl History {
             }
             let lines = patch.lines().filter_map(|line| line.strip_prefix('+'));
             let mut count = 0;
-            for (application, tag) in lines.filter_map(|line| written(line, run)) {
+            for (application, value) in lines.filter_map(|line| written(line, run)) {
+                let tag = value.split('@').next().unwrap_or_default().to_owned();
                 count += 1;
                 let again = writes.insert((application.clone(), tag.clone()), id.to_owned());
                 ensure!(again.is_none(), "{application} {tag} was committed twice: in {again:?} and in {id}");
@@ -66,12 +67,12 @@ impl History {
     }
 }
 
-/// `image: HOST/RUN/APPLICATION:TAG # …`
+/// `image: HOST/RUN/APPLICATION:VALUE # …`
 fn written(line: &str, run: &str) -> Option<(String, String)> {
     let (_, image) = line.split_once("image: ")?;
     let (_, name) = image.split_once(&format!("/{run}/"))?;
-    let (application, tag) = name.split_whitespace().next()?.split_once(':')?;
-    Some((application.to_owned(), tag.to_owned()))
+    let (application, value) = name.split_whitespace().next()?.split_once(':')?;
+    Some((application.to_owned(), value.to_owned()))
 }
 
 /// `1.0.N`

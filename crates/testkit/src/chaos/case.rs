@@ -82,6 +82,8 @@ pub(super) struct Plot {
     pub(super) passing: u64,
     /// Whether senders wait for an answer for longer than anything hangs.
     pub(super) patient: bool,
+    /// Whether a Guard wants signatures, and values are pinned to what was signed.
+    pub(super) guarded: bool,
     pub(super) seed: Seed,
 }
 
@@ -112,6 +114,7 @@ impl Plot {
             rounds: seed.among(1..=2),
             passing,
             patient: seed.one_in(2),
+            guarded: seed.one_in(3) || case.point == "verified",
             seed,
         }
     }

@@ -56,6 +56,13 @@ struct Event {
     digest: String,
 }
 
+/// The newest image of an application.
+struct Newest {
+    number: u64,
+    /// What has to stand in Git.
+    value: String,
+}
+
 /// Everything of one run.
 struct Run<'g> {
     ground: &'g Ground,
@@ -67,8 +74,8 @@ struct Run<'g> {
     cast: Cast,
     outage: Option<Fault>,
     http: reqwest::Client,
-    /// The newest tag's number, by application.
-    newest: BTreeMap<String, u64>,
+    /// By application.
+    newest: BTreeMap<String, Newest>,
     events: Vec<Event>,
     people: Vec<String>,
     deliveries: usize,
@@ -98,18 +105,13 @@ pub async fn run(ground: &Ground, case: Case) -> Result<Tally> {
 impl<'g> Run<'g> {
     async fn prepare(ground: &'g Ground, case: Case, plot: Plot) -> Result<Self> {
         let name = ground.name();
-        let newest: BTreeMap<String, u64> =
-            (1..=plot.applications).map(|n| (format!("app-{n}"), 0)).collect();
-        let pushes = newest.keys().map(|app| {
-            let repository = format!("{name}/{app}");
-            async move { ground.images.push(&repository, &tag(0), &tag(0)).await }
-        });
-        for pushed in join_all(pushes).await {
-            pushed?;
-        }
+        let names = (1..=plot.applications).map(|number| format!("app-{number}"));
+        let first = join_all(names.map(|app| first(ground, &name, app, plot.guarded))).await;
+        let newest = first.into_iter().collect::<Result<BTreeMap<String, Newest>>>()?;
         let host = ground.proxy.host();
-        let files =
-            newest.keys().map(|app| (format!("apps/{app}/deployment.yaml"), manifest(&host, &name, app)));
+        let files = newest.iter().map(|(app, newest)| {
+            (format!("apps/{app}/deployment.yaml"), manifest(&host, &name, app, &newest.value))
+        });
         let repository = ground.git.create_repository(&name, files).await?;
         let (slack, config) = (Slack::start()?, ConfigFolder::new()?);
         configure(&config, ground, &name, &plot, &slack)?;
@@ -163,18 +165,16 @@ impl<'g> Run<'g> {
             }
             for _ in 0..self.plot.seed.among(1..=2) {
                 let newest = self.newest.get_mut(&app).context("an application of this run")?;
-                *newest += 1;
-                fresh.push((format!("{}/{app}", self.name), tag(*newest)));
+                newest.number += 1;
+                fresh.push((app.clone(), tag(newest.number)));
             }
         }
-        let images = &self.ground.images;
-        let pushed = join_all(fresh.into_iter().map(|(repository, tag)| async move {
-            let digest = images.push(&repository, &tag, &tag).await?;
-            let id = format!("{}-{tag}", repository.replace('/', "-"));
-            anyhow::Ok(Event { id, repository, tag, digest })
-        }))
-        .await;
-        let pushed = pushed.into_iter().collect::<Result<Vec<_>>>()?;
+        let pushes = fresh.iter().map(|(app, tag)| push(self.ground, &self.name, app, tag));
+        let pushed = join_all(pushes).await.into_iter().collect::<Result<Vec<_>>>()?;
+        for ((app, tag), event) in fresh.iter().zip(&pushed) {
+            let newest = self.newest.get_mut(app).context("an application of this run")?;
+            newest.value = value(tag, &event.digest, self.plot.guarded);
+        }
         let deliveries = self.deliveries_of(&pushed);
         self.events.extend(pushed);
         if self.plot.people {
@@ -226,7 +226,7 @@ impl<'g> Run<'g> {
     async fn converge(&mut self) -> Result<()> {
         let Self { cast, repository, newest, name, .. } = self;
         let wanted: BTreeMap<String, String> =
-            newest.iter().map(|(app, number)| (app.clone(), tag(*number))).collect();
+            newest.iter().map(|(app, newest)| (app.clone(), newest.value.clone())).collect();
         let (mut seen, mut found) = (String::new(), BTreeMap::new());
         eventually(PATIENCE, "the branch to have every newest tag", async || {
             if let Err(error) = cast.tend().await {
@@ -282,6 +282,23 @@ impl<'g> Run<'g> {
     }
 }
 
+/// Pushes an application's first image.
+async fn first(ground: &Ground, run: &str, app: String, pinned: bool) -> Result<(String, Newest)> {
+    let digest = ground.push(&format!("{run}/{app}"), &tag(0)).await?;
+    Ok((app, Newest { number: 0, value: value(&tag(0), &digest, pinned) }))
+}
+
+/// Pushes an image, and gives the event that a registry would announce it by.
+async fn push(ground: &Ground, run: &str, app: &str, tag: &str) -> Result<Event> {
+    let repository = format!("{run}/{app}");
+    let digest = ground.push(&repository, tag).await?;
+    Ok(Event { id: format!("{run}-{app}-{tag}"), repository, tag: tag.to_owned(), digest })
+}
+
+fn value(tag: &str, digest: &str, pinned: bool) -> String {
+    if pinned { format!("{tag}@{digest}") } else { tag.to_owned() }
+}
+
 /// Whether any of the processes took it.
 async fn post(http: &reqwest::Client, addresses: &[String], host: &str, event: &Event) -> bool {
     let Event { id, repository, tag, digest } = event;
@@ -318,6 +335,9 @@ fn configure(config: &ConfigFolder, ground: &Ground, name: &str, plot: &Plot, sl
         config::secret(NAMESPACE, "slack-webhook", &[("address", &slack.webhook_url())]),
     ];
     let url = ground.git.url(name);
+    if plot.guarded {
+        documents.push(ground.guard(name));
+    }
     if plot.shape != Shape::Racing {
         documents.push(config::git_repository(NAMESPACE, FLEET, &url, None));
     }
@@ -345,11 +365,10 @@ fn configure(config: &ConfigFolder, ground: &Ground, name: &str, plot: &Plot, sl
     config.write("all.yaml", config::documents(documents))
 }
 
-fn manifest(host: &str, run: &str, app: &str) -> String {
-    let first = tag(0);
+fn manifest(host: &str, run: &str, app: &str, value: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {app}\nspec:\n  template:\n    spec:\n      \
          containers:\n        - name: {app}\n          \
-         image: {host}/{run}/{app}:{first} # {{\"$imagepolicy\": \"{NAMESPACE}:{app}\"}}\n"
+         image: {host}/{run}/{app}:{value} # {{\"$imagepolicy\": \"{NAMESPACE}:{app}\"}}\n"
     )
 }
