@@ -4,7 +4,6 @@
 mod bare;
 mod engine;
 mod event;
-mod figures;
 mod fleet;
 mod hooks;
 mod memory;

@@ -5,6 +5,7 @@ mod build;
 mod chaos;
 mod checks;
 mod demo;
+mod figures;
 mod fuzz;
 mod machine;
 mod run;

@@ -39,6 +39,7 @@ pub mod ref_watch;
 pub mod referrers_registry;
 pub mod registry;
 pub mod rekor;
+pub mod sender;
 pub mod sigstore;
 pub mod slack;
 pub mod ssh_server;

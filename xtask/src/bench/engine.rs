@@ -18,9 +18,9 @@ use windlass_testkit::locate::target_folder;
 use windlass_testkit::ssh_server::{SshOptions, SshServer};
 
 use super::bare::BarePushes;
-use super::figures::{Figure, Samples, Target};
 use super::report::Table;
 use super::stage::{PATIENCE, Stage};
+use crate::figures::{Figure, Samples, Target};
 use crate::root;
 use crate::run::shown;
 

@@ -13,13 +13,13 @@ use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
 use windlass_testkit::ref_watch::RefWatch;
 use windlass_testkit::registry::Registry;
+use windlass_testkit::sender::Line;
 use windlass_testkit::traffic::Exchange;
 
 use super::bare::{BarePush, BarePushes};
-use super::figures::{Figure, Samples, Target};
-use super::hooks::{Line, announcement};
 use super::report::Table;
 use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
+use crate::figures::{Figure, Samples, Target};
 
 /// Rounds that are not counted: first connections, first reads.
 const WARM_UP: usize = 3;
@@ -114,7 +114,7 @@ impl Contender {
         let (tag, id) = (tag(round), format!("bench-event-{round}"));
         let repository = Fleet::image_path(policy);
         let push = Push { id: &id, host: &self.host, repository: &repository, tag: Some(&tag), digest };
-        let request = announcement(self.instance.address, &stage::hook_path(), &push);
+        let request = stage::announcement(self.instance.address, &push);
         let mark = server.traffic().mark();
         let mut watch = RefWatch::start(self.repository.folder(), BRANCH)?;
         let started = Instant::now();

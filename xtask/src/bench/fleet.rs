@@ -17,10 +17,10 @@ use windlass_testkit::ref_watch::{Move, RefWatch};
 use windlass_testkit::registry::Registry;
 
 use super::bare::BarePushes;
-use super::figures::{Figure, Samples, Target};
-use super::hooks::{announcement, flood};
+use super::hooks::flood;
 use super::report::Table;
 use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
+use crate::figures::{Figure, Samples, Target};
 
 /// Senders; a registry that announces a thousand pushes has fewer.
 const CONNECTIONS: usize = 64;
@@ -88,13 +88,13 @@ async fn update(
     policies: usize,
     tag: &str,
 ) -> Result<Update> {
-    let (host, path) = (registry.host(), stage::hook_path());
+    let host = registry.host();
     // All images are equal.
     let digest = digest_of(&registry.images().manifest(&Fleet::image_path(0), tag).await?.1);
     let requests = (0..policies).map(|policy| {
         let (id, image) = (format!("bench-fleet-{tag}-{policy}"), Fleet::image_path(policy));
         let push = Push { id: &id, host: &host, repository: &image, tag: Some(tag), digest: &digest };
-        announcement(instance.address, &path, &push)
+        stage::announcement(instance.address, &push)
     });
     let requests: Vec<Vec<u8>> = requests.collect();
     let start = repository.git(&["rev-parse", BRANCH]).await?;

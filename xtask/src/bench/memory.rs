@@ -11,9 +11,9 @@ use windlass_testkit::http_server::Canned;
 use windlass_testkit::traffic::Match;
 use windlass_testkit::world::{Announces, World, WorldOptions};
 
-use super::figures::{Figure, Target};
 use super::report::Table;
 use super::stage::{self, FLEET, INTERVAL, Memory, Stage};
+use crate::figures::{Figure, Target};
 
 /// Tags of each of the many images.
 const TAGS: usize = 100;

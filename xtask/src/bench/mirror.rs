@@ -15,9 +15,9 @@ use windlass_testkit::git_repository::{self, BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
 use windlass_testkit::locate::target_folder;
 
-use super::figures::{Figure, Samples, Target};
 use super::report::Table;
 use super::stage::{PATIENCE, Stage};
+use crate::figures::{Figure, Samples, Target};
 use crate::root;
 use crate::run::shown;
 

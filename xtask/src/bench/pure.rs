@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use windlass_testkit::locate::{COSIGN_VARIABLES, REFERRERS_REGISTRY_VARIABLE};
 
-use super::figures::{Figure, Target, Unit};
 use super::report::Table;
 use super::stage::Stage;
+use crate::figures::{Figure, Target, Unit};
 use crate::run::captured;
 use crate::{root, setup};
 

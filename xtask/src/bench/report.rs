@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::figures::{Figure, Target};
+use crate::figures::{Figure, Target};
 use crate::machine::machine;
 
 /// Everything that one run measured.

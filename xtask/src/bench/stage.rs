@@ -9,15 +9,16 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use windlass_testkit::config::{self, ConfigFolder};
+use windlass_testkit::event::Push;
 use windlass_testkit::fleet::{Fleet, NAMESPACE};
 use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::locate::target_folder;
 use windlass_testkit::registry::{Registry, RegistryOptions};
 use windlass_testkit::windlass::{Windlass, WindlassOptions};
-use windlass_testkit::{eventually, port};
+use windlass_testkit::{eventually, port, sender};
 
 /// The Receiver's token.
-pub(crate) const TOKEN: &str = "webhook-token-for-benchmarks";
+const TOKEN: &str = "webhook-token-for-benchmarks";
 /// The name of the GitRepository, of the automation, and of the repository on the Git server.
 pub(crate) const FLEET: &str = "fleet";
 const RECEIVER: &str = "registry";
@@ -164,9 +165,9 @@ pub(crate) fn git(url: &str) -> String {
     ])
 }
 
-/// The Receiver's path.
-pub(crate) fn hook_path() -> String {
-    config::webhook_path(TOKEN, RECEIVER, NAMESPACE)
+/// A notification of a push, for the Receiver of [`images`], as the bytes of a request.
+pub(crate) fn announcement(address: SocketAddr, push: &Push<'_>) -> Vec<u8> {
+    sender::announcement(address, &config::webhook_path(TOKEN, RECEIVER, NAMESPACE), TOKEN, push)
 }
 
 /// Pushes an image under this tag for each of the policies.

@@ -12,10 +12,10 @@ use windlass_testkit::event::Push;
 use windlass_testkit::fleet::Fleet;
 use windlass_testkit::image::digest_of;
 
-use super::figures::{Figure, Samples, Target};
-use super::hooks::{Flood, announcement, flood};
+use super::hooks::{Flood, flood};
 use super::report::Table;
 use super::stage::{self, Stage};
+use crate::figures::{Figure, Samples, Target};
 
 /// Connections that are kept open, each with one request under way.
 const CONNECTIONS: usize = 64;
@@ -73,7 +73,7 @@ fn delivery(instance: &stage::Instance, host: &str, image: usize, number: usize)
     let repository = Fleet::image_path(image);
     let digest = digest_of(tag.as_bytes());
     let push = Push { id: &id, host, repository: &repository, tag: Some(&tag), digest: &digest };
-    announcement(instance.address, &stage::hook_path(), &push)
+    stage::announcement(instance.address, &push)
 }
 
 /// What the disk takes to make a small write durable.

@@ -6,9 +6,9 @@ use anyhow::Result;
 use windlass_testkit::crowd::{Crowd, CrowdOptions};
 use windlass_testkit::nats::NatsServer;
 
-use super::figures::{Figure, Samples, Target};
 use super::report::Table;
 use super::stage::Stage;
+use crate::figures::{Figure, Samples, Target};
 
 const PROCESSES: usize = 4;
 const WRITERS: usize = 8;
