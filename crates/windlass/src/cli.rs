@@ -12,6 +12,7 @@ use windlass_web::Resume;
 
 use crate::logs::LogFormat;
 use crate::queue::QueueArgs;
+use crate::retention::RetentionArgs;
 use crate::{
     client, config, edit, guard_import, logs, plan, run, select, trust_roots, verify, verify_bundle,
 };
@@ -89,6 +90,8 @@ struct RunArgs {
     /// Refuse images that no Guard concerns
     #[arg(long, env = "WINDLASS_REQUIRE_GUARD")]
     require_guard: bool,
+    #[command(flatten)]
+    retention: RetentionArgs,
     #[command(flatten)]
     queue: QueueArgs,
     /// How log lines look
@@ -209,12 +212,23 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let RunArgs { config, data, listen, admin_listen, require_guard, queue, log_format, log_level } = args;
-    let part = queue.part()?;
+    let RunArgs {
+        config,
+        data,
+        listen,
+        admin_listen,
+        require_guard,
+        retention,
+        queue,
+        log_format,
+        log_level,
+    } = args;
+    let (retention, part) = (retention.into(), queue.part()?);
     logs::install(log_format, &log_level)?;
     #[cfg(debug_assertions)]
     crate::fail_points::arm()?;
-    match block_on(run::run(run::Settings { config, data, listen, admin_listen, require_guard, part })) {
+    let settings = run::Settings { config, data, listen, admin_listen, require_guard, retention, part };
+    match block_on(run::run(settings)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             tracing::error!("{error:#}");

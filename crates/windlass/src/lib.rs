@@ -17,6 +17,7 @@ mod lead;
 mod logs;
 mod plan;
 mod queue;
+mod retention;
 mod run;
 mod select;
 mod table;

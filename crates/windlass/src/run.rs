@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use windlass_model::{Clock, Spec};
 use windlass_notify::{Sender, SenderConfig};
 use windlass_promoter::Parts;
@@ -28,10 +26,8 @@ use crate::git_program;
 use crate::instance::RunningInstance;
 use crate::lead::{self, Begun, Lead, Promoters};
 use crate::queue::{Part, Role};
+use crate::retention;
 use crate::tasks::Tasks;
-
-/// Old deliveries, audit entries and sent notices are removed in small steps this often.
-const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// What `run` is told on the command line.
 #[derive(Debug)]
@@ -42,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Whether an image that no Guard concerns is refused.
     pub(crate) require_guard: bool,
+    /// How long finished things are kept.
+    pub(crate) retention: Retention,
     /// Whom it shares its queue with, and what it does.
     pub(crate) part: Part,
 }
@@ -177,7 +175,7 @@ async fn listen(settings: &Settings, world: World, tasks: &mut Tasks) -> anyhow:
     if let Some(turns) = turns {
         tasks.spawn("promoter", turns.run());
     }
-    tasks.spawn("retention", prune(store, clock, tasks.stop()));
+    tasks.spawn("retention", retention::forget(store, clock, settings.retention, tasks.stop()));
     endpoint.write(&settings.data)?;
     tracing::info!(webhooks = %endpoint.listen, admin = %endpoint.admin, "running");
     Ok(())
@@ -225,26 +223,6 @@ fn spec_channel(
         }
     });
     receiver
-}
-
-async fn prune(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let mut every = tokio::time::interval(PRUNE_EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        loop {
-            match store.prune(clock.now(), Retention::default()).await {
-                Ok(pruned) if pruned.more && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::error!(%error, "old entries could not be removed");
-                    break;
-                }
-            }
-        }
-    }
 }
 
 /// Spreads the polls of several instances; nothing depends on it being unpredictable.
