@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 mod delivery;
 mod edit;
+mod endurance;
 mod garbage;
 mod git_program;
 mod github_app;

@@ -2,8 +2,11 @@
 //! outside that the promises of ARCHITECTURE.md hold. What is broken, when and how follows from a seed, so that a
 //! violation can be seen again.
 
+mod kills;
 mod matrix;
 mod report;
+mod soak;
+mod storm;
 
 use std::path::PathBuf;
 
@@ -24,6 +27,8 @@ Examples:
   cargo xtask chaos --only matrix --seeds 2                  The kill matrix, with fewer seeds
   cargo xtask chaos --only matrix --case recorded/kill/nats --first-seed 7 --seeds 1
                                                              One run of it again
+  cargo xtask chaos --only kills --kills 20 --events 2000    A short kill loop
+  cargo xtask chaos --only soak --minutes 5                  A short soak
   cargo xtask chaos --output json | jq '.trials[].violations'
 
 It exits with 1 when a promise was broken.")]
@@ -39,6 +44,12 @@ pub(crate) struct Chaos {
     first_seed: u64,
     #[command(flatten)]
     matrix: matrix::Options,
+    #[command(flatten)]
+    kills: kills::KillsArgs,
+    #[command(flatten)]
+    storm: storm::StormArgs,
+    #[command(flatten)]
+    soak: soak::SoakArgs,
     /// How the result is printed
     #[arg(long, short, value_enum, default_value = "table")]
     output: Output,
@@ -52,6 +63,12 @@ pub(crate) struct Chaos {
 enum Trial {
     /// Every fail point × SIGKILL, an error, a hang of 30 s × seeds × both kinds of queue
     Matrix,
+    /// Random `kill -9` under load, on both kinds of queue
+    Kills,
+    /// Every event up to twenty times, in any order
+    Storm,
+    /// A steady stream of events: memory, descriptors and disk do not grow
+    Soak,
 }
 
 /// How the result is printed.
@@ -67,8 +84,17 @@ enum Output {
 struct Stage {
     /// The program, of the dev profile: it has the fail points.
     windlass: PathBuf,
+    /// Whether it is one that was given, to be tried whatever it is.
+    given: bool,
     registry: PathBuf,
     seeds: std::ops::Range<u64>,
+}
+
+impl Stage {
+    /// The program as it is released, for trials that need no fail points.
+    fn released(&self) -> Result<PathBuf> {
+        if self.given { Ok(self.windlass.clone()) } else { build::windlass(true) }
+    }
 }
 
 /// Runs the trials.
@@ -82,13 +108,15 @@ pub(crate) fn run(chaos: &Chaos) -> Result<()> {
         None => build::windlass(false)?,
     };
     ensure!(windlass.is_file(), "--windlass {} is not a program", windlass.display());
+    let tries_matrix = chaos.only.is_empty() || chaos.only.contains(&Trial::Matrix);
     ensure!(
-        has_fail_points(&windlass)?,
-        "{} has no fail points: it was built without debug assertions",
+        !tries_matrix || has_fail_points(&windlass)?,
+        "{} has no fail points: it was built without debug assertions, and the matrix needs them",
         windlass.display()
     );
     let seeds = chaos.first_seed..chaos.first_seed.saturating_add(chaos.seeds);
-    let stage = Stage { windlass, registry: setup::any_registry()?, seeds };
+    let given = chaos.windlass.is_some();
+    let stage = Stage { windlass, given, registry: setup::any_registry()?, seeds };
     let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;
     let outcomes = runtime.block_on(async {
         tokio::select! {
@@ -118,6 +146,9 @@ async fn trials(stage: &Stage, chaos: &Chaos) -> Result<Vec<Outcome>> {
         eprintln!("trying: {trial:?}");
         let outcome = match trial {
             Trial::Matrix => matrix::run(stage, &chaos.matrix).await,
+            Trial::Kills => kills::run(stage, &chaos.kills).await,
+            Trial::Storm => storm::run(stage, &chaos.storm).await,
+            Trial::Soak => soak::run(stage, &chaos.soak).await,
         };
         let outcome = outcome.with_context(|| format!("trying {trial:?}"))?;
         if chaos.output == Output::Table {

@@ -103,9 +103,14 @@ pub fn git_repository(namespace: &str, name: &str, url: &str, secret: Option<&st
 
 /// An ImageUpdateAutomation that writes everything below `path` of the GitRepository of the same name.
 pub fn automation(namespace: &str, name: &str, interval: &str, path: &str) -> String {
+    automation_of(namespace, name, name, interval, path)
+}
+
+/// As [`automation`], of a GitRepository of another name.
+pub fn automation_of(namespace: &str, name: &str, repository: &str, interval: &str, path: &str) -> String {
     format!(
         "apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\n{}spec:\n  interval: {interval}\n  \
-         sourceRef:\n    kind: GitRepository\n    name: {name}\n  git:\n    checkout:\n      ref:\n        \
+         sourceRef:\n    kind: GitRepository\n    name: {repository}\n  git:\n    checkout:\n      ref:\n        \
          branch: main\n    commit:\n      author:\n        name: Windlass\n        email: windlass@example.org\n    \
          push:\n      branch: main\n  update:\n    strategy: Setters\n    path: {path}\n",
         metadata(namespace, name)

@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod config;
 pub mod cosign;
 pub mod crowd;
+pub mod endurance;
 pub mod event;
 pub mod eventually;
 pub mod evidence;

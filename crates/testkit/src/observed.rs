@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::eventually;
 use crate::git_repository::{BRANCH, Commit};
 use crate::slack::Message;
 use crate::traffic::{Exchange, RequestHead, Traffic};
@@ -71,14 +70,7 @@ impl World {
     /// # Errors
     /// When something stays.
     pub async fn idle(&self) -> Result<()> {
-        let windlass = self.running()?;
-        eventually(PATIENCE, "nothing to be left to do", async || {
-            let metrics = windlass.metrics().await?;
-            let left = LEFT_TO_DO.map(|name| (name, metrics.get(name, &[])));
-            ensure!(left.iter().all(|(_, count)| *count == Some(0.0)), "left: {left:?}");
-            Ok(Some(()))
-        })
-        .await
+        self.running()?.idle(PATIENCE).await
     }
 
     /// Waits until nothing is left to do, then checks what must hold after any trouble: `count` commits of

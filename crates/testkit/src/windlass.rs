@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::http_server::client;
 use crate::metrics::Metrics;
+use crate::observed::LEFT_TO_DO;
 use crate::process::Process;
 use crate::{eventually, locate};
 
@@ -172,6 +173,20 @@ impl Windlass {
         let text =
             self.get("/metrics").await?.error_for_status()?.text().await.context("reading the metrics")?;
         Ok(Metrics::parse(&text))
+    }
+
+    /// Waits until no work and no notice is left.
+    ///
+    /// # Errors
+    /// When something stays for longer than `within`.
+    pub async fn idle(&self, within: Duration) -> Result<()> {
+        eventually(within, "nothing to be left to do", async || {
+            let metrics = self.metrics().await?;
+            let left = LEFT_TO_DO.map(|name| (name, metrics.get(name, &[])));
+            ensure!(left.iter().all(|(_, count)| *count == Some(0.0)), "left: {left:?}");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// `windlass status --output json`, also where it says by its exit status of 1 that a resource fails.
