@@ -12,7 +12,7 @@ use windlass_policy::lock::Track;
 use windlass_policy::plan::{Facts, Outcome, Plan};
 use windlass_store::{Agreement, LedgerWrite, Record, Store, StoreError};
 
-use crate::notices;
+use crate::{notices, trail};
 
 /// A file, and a policy's track whose markers are in it.
 pub(crate) type Group = (Arc<str>, Track);
@@ -96,6 +96,7 @@ impl Agreements {
             let (file, Track { policy, variant }) = group.clone();
             let what = format!("{file} {policy} {present} {at}");
             record.outbox.extend(notices::held(spec, automation, &what, &text, at));
+            record.audit.push(trail::held(automation, &policy, &text, at));
             record.ledger.push(LedgerWrite::HoldTold {
                 automation: automation.key.clone(),
                 file: file.to_string(),

@@ -3,14 +3,15 @@
 
 mod choosing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use windlass_model::resource::{ImagePolicy, ImageRepository, Resource};
 use windlass_model::signal::Received;
-use windlass_model::{Hint, Kind, ObjectKey, ObjectRef, Spec, Tag};
+use windlass_model::{Hint, ImageRef, Kind, ObjectKey, ObjectRef, Spec, Tag};
+use windlass_policy::lock::Track;
 use windlass_policy::rank::FirstSeen;
 use windlass_registry::{RegistryError, Repository};
 use windlass_store::{LedgerWrite, Record, StoreError, Work};
@@ -23,6 +24,7 @@ use crate::known::{Change, KnownTags};
 use crate::lanes::{Answer, LaneFailure, Lanes};
 use crate::look::{Seen, look};
 use crate::sightings::Sightings;
+use crate::trail;
 use crate::work::{Done, Shared, registry_pause, registry_severity};
 
 /// The known tags of every ImageRepository. Its work is exclusive per key, so no lock is ever waited for long.
@@ -137,29 +139,53 @@ struct Run<'a> {
     first_seen: FirstSeen,
 }
 
+/// What a look found out.
+#[derive(Default)]
+struct Learned {
+    record: Record,
+    /// What each policy chooses, as people read it.
+    choices: BTreeMap<String, String>,
+}
+
+impl Learned {
+    fn add(&mut self, policy: &ImagePolicy, images: &BTreeMap<Track, ImageRef>, news: Record) {
+        if !images.is_empty() {
+            let shown: Vec<_> = images.values().map(ToString::to_string).collect();
+            self.choices.insert(policy.meta.key.to_string(), shown.join(", "));
+        }
+        self.record.ledger.extend(news.ledger);
+        self.record.audit.extend(news.audit);
+    }
+}
+
 impl Run<'_> {
-    async fn finish(&self, known: &KnownTags, mut seen: Seen, mut ledger: Vec<LedgerWrite>) -> Done {
+    async fn finish(&self, known: &KnownTags, mut seen: Seen, ledger: Vec<LedgerWrite>) -> Done {
         let now = self.shared.now();
         self.report(&seen.change, known);
+        let mut learned = Learned { record: Record { ledger, ..Record::default() }, ..Learned::default() };
         let mut failure = None;
         if seen.listed || known.len() > 0 {
-            let (writes, failed) = self.choose_all(known, &mut seen, now).await;
-            ledger.extend(writes);
-            failure = failed;
+            failure = self.choose_all(known, &mut seen, now, &mut learned).await;
         } else if let Some(error) = &seen.failure {
             self.let_policies_wait(error, now);
+        }
+        let Learned { mut record, choices } = learned;
+        let is_done = failure.is_none() && seen.awaited.is_empty() && seen.failure.is_none();
+        if is_done || seen.change.is_news() {
+            let hints = &self.work.hints;
+            record.audit.extend(trail::scanned(self.repository, known, &seen, hints, &choices, now));
         }
         if let Some(error) = &seen.failure {
             let severity = registry_severity(error);
             let pause = registry_pause(error);
             return self
                 .shared
-                .failing_with(&self.work.target, error.to_string(), severity, ledger, pause)
+                .failing_with(&self.work.target, error.to_string(), severity, record, pause)
                 .await;
         }
         self.succeed(known, seen.listed, now).await;
         if let Some((reason, after)) = failure {
-            return Done::retry_after(reason, after).with_ledger(ledger);
+            return Done::retry_after(reason, after).with(record);
         }
         if !seen.awaited.is_empty() {
             let awaited: Vec<_> = seen.awaited.iter().map(Tag::as_str).collect();
@@ -167,9 +193,9 @@ impl Run<'_> {
             return Done::retry(format!(
                 "the registry does not have {awaited} (yet), or not as the event says"
             ))
-            .with_ledger(ledger);
+            .with(record);
         }
-        Done::recorded(Record { ledger, ..Record::default() })
+        Done::recorded(record)
     }
 
     /// Nothing is known of the image, so its policies cannot be tried: they were looked at all the same.
@@ -186,8 +212,8 @@ impl Run<'_> {
         known: &KnownTags,
         seen: &mut Seen,
         now: Timestamp,
-    ) -> (Vec<LedgerWrite>, Option<(String, Option<Duration>)>) {
-        let mut ledger = Vec::new();
+        learned: &mut Learned,
+    ) -> Option<(String, Option<Duration>)> {
         let mut failure = None;
         let mut wanted = BTreeSet::new();
         let mut again = Vec::new();
@@ -198,8 +224,8 @@ impl Run<'_> {
             }
             let chosen = self.choose_for(policy, known, seen, now).await;
             self.show(policy, &chosen).await;
-            let choosing::Chosen { images, writes, blocked, unknown, .. } = chosen;
-            ledger.extend(writes);
+            let choosing::Chosen { images, news, blocked, unknown, .. } = chosen;
+            learned.add(policy, &images, news);
             if !images.is_empty() || policy.variant_lock {
                 let lanes = &self.shared.lanes;
                 let written = |automation: &_| lanes.has_written(automation, policy, &images);
@@ -212,7 +238,7 @@ impl Run<'_> {
             failure = Some((lane.reason, lane.pause));
         }
         let again = again.into_iter().min().map(|(pause, reason)| (reason, Some(pause)));
-        (ledger, failure.or(again))
+        failure.or(again)
     }
 
     /// Lets the lanes write, all at once. Of several failures, the one that may be tried again first counts.

@@ -34,6 +34,13 @@ pub(crate) struct Change {
     pub(crate) doubted: usize,
 }
 
+impl Change {
+    /// Whether tags came or went.
+    pub(crate) fn is_news(&self) -> bool {
+        !self.added.is_empty() || !self.removed.is_empty()
+    }
+}
+
 impl KnownTags {
     /// The tags that the ledger remembers; none means that the image was never listed.
     pub(crate) fn new(image: ImageName, mut remembered: Vec<Tag>) -> Self {

@@ -13,7 +13,7 @@ use windlass_verify::Verdict;
 
 use crate::agreements::NewAgreement;
 use crate::lanes;
-use crate::notices;
+use crate::{notices, trail};
 
 /// A push whose outcome is unknown may still land this long after it was sent: until then its intent is kept, even
 /// when the branch does not have the commit yet. Five times the default Git timeout.
@@ -85,9 +85,10 @@ impl Landing {
                 object: object.clone(),
                 detail: serde_json::json!({
                     "commit": commit.id, "branch": self.branch, "repository": self.repository, "changes": changes,
-                    "events": commit.events, "verdicts": commit.verdicts,
+                    "files": commit.files, "events": commit.events, "verdicts": commit.verdicts,
                 }),
                 event: commit.events.first().cloned(),
+                about: trail::of_commit(&commit.id, &commit.changes, &commit.events),
             });
             let notice = CommitNotice {
                 repository: self.repository.clone(),

@@ -35,6 +35,7 @@ mod sightings;
 mod signing;
 #[cfg(test)]
 mod testing;
+mod trail;
 mod wanted;
 mod work;
 

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use windlass_model::message::{CommitNotice, Notice};
 use windlass_model::resource::{NoticeKind, Notifier};
 use windlass_model::{Kind, ObjectRef, Spec};
-use windlass_store::{Health, LedgerWrite, NewNotice, Record};
+use windlass_store::{AuditEntry, AuditKind, Health, LedgerWrite, NewNotice, Record, Subject};
 
 /// A commit landed. The notice's id is the commit's, so that a repeat is recognised.
 pub(crate) fn committed(
@@ -48,9 +48,21 @@ pub(crate) fn episode(
     let id = hex::encode(&Sha256::digest(format!("{object} {} {since}", kind.as_str()))[..12]);
     let notice =
         Notice { id, kind, object: object.clone(), at: since, commit: None, summary: message.to_owned() };
-    let health = if kind == NoticeKind::Failed { Health::Failing } else { Health::Ok };
+    let (health, audited) = match kind {
+        NoticeKind::Failed => (Health::Failing, AuditKind::Failed),
+        _ => (Health::Ok, AuditKind::Recovered),
+    };
     let state = LedgerWrite::State { object: object.clone(), health, reason: message.to_owned(), at: since };
-    Record { ledger: vec![state], outbox: addressed(spec, &notice), ..Record::default() }
+    let image = spec.image_repositories.get(&object.key).filter(|_| object.kind == Kind::ImageRepository);
+    let entry = AuditEntry {
+        at: since,
+        kind: audited,
+        object: object.clone(),
+        detail: serde_json::json!({ "reason": message }),
+        event: None,
+        about: image.map(|repository| Subject::Image(repository.image.clone())).into_iter().collect(),
+    };
+    Record { ledger: vec![state], outbox: addressed(spec, &notice), audit: vec![entry] }
 }
 
 fn addressed(spec: &Spec, notice: &Notice) -> Vec<NewNotice> {

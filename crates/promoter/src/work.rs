@@ -134,7 +134,7 @@ impl Shared {
 
     /// Shows a failure, tells people once, and leaves the work undone where it may pass by itself.
     pub(crate) async fn failing(&self, object: &ObjectRef, why: String, severity: Severity) -> Done {
-        self.failing_with(object, why, severity, Vec::new(), None).await
+        self.failing_with(object, why, severity, Record::default(), None).await
     }
 
     /// As [`Self::failing`], keeping what was learned all the same.
@@ -143,7 +143,7 @@ impl Shared {
         object: &ObjectRef,
         why: String,
         severity: Severity,
-        ledger: Vec<LedgerWrite>,
+        learned: Record,
         retry_after: Option<Duration>,
     ) -> Done {
         tracing::warn!(%object, reason = %why, "failing");
@@ -151,7 +151,7 @@ impl Shared {
         if let Some(kind) = news {
             self.tell(object, kind, &why).await;
         }
-        Done::retry_after(why, retry_after).with_ledger(ledger)
+        Done::retry_after(why, retry_after).with(learned)
     }
 
     /// Puts the notices about a beginning or an end into the outbox.
@@ -207,8 +207,12 @@ impl Done {
         Self { record: Record::default(), retry: Some((reason, after)) }
     }
 
-    pub(crate) fn with_ledger(mut self, ledger: Vec<LedgerWrite>) -> Self {
+    /// With what was learned.
+    pub(crate) fn with(mut self, learned: Record) -> Self {
+        let Record { ledger, outbox, audit } = learned;
         self.record.ledger.extend(ledger);
+        self.record.outbox.extend(outbox);
+        self.record.audit.extend(audit);
         self
     }
 }

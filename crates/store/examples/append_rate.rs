@@ -66,6 +66,7 @@ async fn produce(
             event: format!("ev-{producer}-{number}"),
             received_at: WallClock.now(),
             signals: vec![Signal { target: ObjectRef::new(Kind::ImageRepository, key), hint }],
+            audit: Vec::new(),
         };
         let begun = Instant::now();
         store.append(delivery).await?;

@@ -12,6 +12,7 @@ use crate::board::{Board, Returned};
 use crate::column::object_text;
 use crate::error::Cause;
 use crate::inbox::{self, Appended, Arrival};
+use crate::intervention::{self, Intervened, Intervention};
 use crate::lease;
 use crate::ledger::{self, LedgerWrite};
 use crate::outbox::{self, Outgoing};
@@ -74,6 +75,7 @@ pub(crate) enum Command {
     Remove {
         member: i64,
     },
+    Intervene(Intervention),
     /// Changes nothing, durably.
     Ping,
 }
@@ -88,6 +90,7 @@ pub(crate) enum Reply {
     Pruned(Pruned),
     /// The lease, if it was free, as it is given back.
     Leased(Option<Returned>),
+    Intervened(Intervened),
 }
 
 impl Command {
@@ -112,6 +115,9 @@ impl Command {
                 Ok(Reply::Leased(lease::take(transaction, name)?.map(lease)))
             }
             Self::GiveBack(returned) => done(give_back(transaction, returned)),
+            Self::Intervene(intervention) => {
+                intervention::run(transaction, intervention).map(Reply::Intervened)
+            }
             Self::Remove { member } => done(shared::remove(transaction, *member)),
             Self::Ping => {
                 transaction.db.prepare_cached("UPDATE work SET id = id WHERE false")?.execute([])?;
@@ -174,7 +180,7 @@ impl Answer {
                 notices.iter().map(|notice| Returned::Notice { id: notice.id.clone() }).collect()
             }
             Reply::Leased(lease) => lease.iter().cloned().collect(),
-            Reply::Done | Reply::Appended(_) | Reply::Pruned(_) => Vec::new(),
+            Reply::Done | Reply::Appended(_) | Reply::Pruned(_) | Reply::Intervened(_) => Vec::new(),
         }
     }
 }

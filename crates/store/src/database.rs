@@ -14,15 +14,16 @@ use crate::writer::Use;
 /// Marks the file as ours (`PRAGMA application_id`): "WNDL".
 const APPLICATION_ID: i64 = 0x574e_444c;
 /// Migration `n` brings schema `n` to schema `n + 1`; `PRAGMA user_version` holds the schema's number.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
+    include_str!("schema/0005.sql"),
 ];
 /// Only a person's `sqlite3` shell can hold a lock against us; it is given this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// There are about sixty distinct statements; all of them stay prepared.
+/// There are about eighty distinct statements; all of them stay prepared.
 const STATEMENTS: usize = 128;
 
 /// An embedded store holds claims and leases in the writer's connection alone: they cost no disk write, roll back with

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use windlass_model::signal::RescanReason;
 use windlass_model::{Hint, Signal};
 
+use crate::audit::{AuditEntry, EntryRow};
 use crate::column::{micros, namespace_of, object_text};
 use crate::error::Cause;
 use crate::writer::Transaction;
@@ -17,7 +18,7 @@ const MAX_HINTS: i64 = 4096;
 const MAX_DELIVERY_ID: usize = 512;
 
 /// What a sender delivered, authenticated and parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     /// Which receiver took it: delivery ids are compared within one receiver only.
     pub receiver: String,
@@ -29,6 +30,8 @@ pub struct Delivery {
     pub received_at: Timestamp,
     /// What it hints at. It may be empty: the delivery is remembered all the same.
     pub signals: Vec<Signal>,
+    /// What the audit says of it; stored where the delivery is.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// What became of a delivery.
@@ -47,11 +50,12 @@ pub(crate) struct Arrival {
     event: String,
     at: i64,
     hints: Vec<(String, String)>,
+    audit: Vec<EntryRow>,
 }
 
 impl Arrival {
     pub(crate) fn new(delivery: Delivery) -> Result<Self, Cause> {
-        let Delivery { receiver, delivery_id, event, received_at, signals } = delivery;
+        let Delivery { receiver, delivery_id, event, received_at, signals, audit } = delivery;
         let delivery_id = delivery_id.filter(|id| id.len() <= MAX_DELIVERY_ID);
         Ok(Self {
             delivery: delivery_id.map(|id| (receiver, id)),
@@ -61,6 +65,7 @@ impl Arrival {
                 .iter()
                 .map(|Signal { target, hint }| Ok((object_text(target)?, serde_json::to_string(hint)?)))
                 .collect::<Result<_, Cause>>()?,
+            audit: audit.iter().map(EntryRow::new).collect::<Result<_, Cause>>()?,
         })
     }
 }
@@ -81,6 +86,7 @@ pub(crate) fn append(transaction: &mut Transaction<'_>, arrival: &Arrival) -> Re
     for (target, hint) in &arrival.hints {
         queue_hint(transaction, target, hint, arrival)?;
     }
+    arrival.audit.iter().try_for_each(|entry| entry.insert(transaction))?;
     Ok(Appended::New)
 }
 

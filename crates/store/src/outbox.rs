@@ -2,18 +2,23 @@
 //! closes: a send of which nobody knows whether it arrived. A row is marked `sending`, durably, before the send, so
 //! such a send is known after a crash; it is repeated, and counted.
 
+use std::iter;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
-use windlass_model::ObjectKey;
+use serde_json::{Value, json};
 use windlass_model::message::Notice;
+use windlass_model::{Kind, ObjectKey, ObjectRef};
 
 use crate::board::Touched;
+use crate::audit::{self, AuditEntry, AuditKind};
 use crate::column::{
     bounded, key_text, limit as sql_limit, micros, parse_json, parse_key, timestamp, unreadable, unsigned,
 };
 use crate::error::Cause;
 use crate::keys::Keys;
+use crate::subject::Subject;
 use crate::writer::Transaction;
 
 /// A notice to be sent.
@@ -43,7 +48,7 @@ pub struct Outgoing {
 }
 
 /// How many notices are in which state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OutboxDepth {
     /// To be sent, now or later.
     pub waiting: u64,
@@ -55,8 +60,8 @@ pub struct OutboxDepth {
     pub possible_repeats: u64,
 }
 
-/// A notice that was given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A notice that was given up: a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadNotice {
     /// Names the row.
     pub id: String,
@@ -68,6 +73,21 @@ pub struct DeadNotice {
     pub error: String,
     /// When it was given up.
     pub at: Timestamp,
+}
+
+/// A notice that is to be sent once more, after it could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetriedNotice {
+    /// Names the row.
+    pub id: String,
+    /// The Notifier that it goes to, as `namespace/name`.
+    pub notifier: String,
+    /// How many sends were begun.
+    pub attempts: u32,
+    /// Why the last one did not arrive.
+    pub error: String,
+    /// When it is sent again.
+    pub not_before: Timestamp,
 }
 
 /// Marks what an owner that is gone was sending. Returns how many notices are due again.
@@ -163,7 +183,8 @@ pub(crate) fn sent(transaction: &Transaction<'_>, id: &str, at: Timestamp) -> Re
              WHERE id = ?1 AND state = 'sending' AND sender = ?3",
         )?
         .execute(params![id, micros(at), transaction.owner])?;
-    expect_sending(id, changed)
+    expect_sending(id, changed)?;
+    note(transaction, id, AuditKind::Notified, at, json!({}))
 }
 
 /// The send did not arrive, or (`unknown`) nobody knows: once more, not before `not_before`.
@@ -187,14 +208,45 @@ pub(crate) fn retry(
 
 /// The target refuses the notice for good.
 pub(crate) fn failed(transaction: &Transaction<'_>, id: &str, error: String) -> Result<(), Cause> {
+    let (error, now) = (bounded(error), transaction.now);
     let changed = transaction
         .db
         .prepare_cached(
             "UPDATE outbox SET state = 'dead', done_at = ?2, error = ?3
              WHERE id = ?1 AND state = 'sending' AND sender = ?4",
         )?
-        .execute(params![id, micros(transaction.now), bounded(error), transaction.owner])?;
-    expect_sending(id, changed)
+        .execute(params![id, micros(now), error, transaction.owner])?;
+    expect_sending(id, changed)?;
+    note(transaction, id, AuditKind::Undeliverable, now, json!({ "reason": error }))
+}
+
+/// Tells the audit what became of a notice. One that another version wrote is passed over: nobody knows what it is about.
+pub(crate) fn note(
+    transaction: &Transaction<'_>,
+    id: &str,
+    kind: AuditKind,
+    at: Timestamp,
+    mut detail: Value,
+) -> Result<(), Cause> {
+    let sql = "SELECT notifier, notice, attempts FROM outbox WHERE id = ?1";
+    let (notifier, notice, attempts): (String, String, u32) = transaction
+        .db
+        .prepare_cached(sql)?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some((notifier, notice)) = parse_key(&notifier).zip(parse_json::<Notice>(&notice)) else {
+        return Ok(());
+    };
+    let commit = notice.commit.map(|commit| commit.id);
+    detail["notice"] = id.into();
+    detail["told"] = notice.kind.as_str().into();
+    detail["summary"] = notice.summary.into();
+    detail["attempts"] = attempts.into();
+    if let Some(commit) = &commit {
+        detail["commit"] = commit.as_str().into();
+    }
+    let about = iter::once(Subject::Object(notice.object)).chain(commit.map(Subject::Commit)).collect();
+    let object = ObjectRef::new(Kind::Notifier, notifier);
+    audit::insert(transaction, &AuditEntry { at, kind, object, detail, event: None, about })
 }
 
 /// A notice whose sender never received it: no send was begun.
@@ -243,6 +295,22 @@ pub(crate) fn depth(db: &Connection) -> rusqlite::Result<OutboxDepth> {
             possible_repeats: unsigned(row.get(3)?),
         })
     })
+}
+
+/// Notices that wait after a send that failed, the next first.
+pub(crate) fn retried(db: &Connection, limit: usize) -> rusqlite::Result<Vec<RetriedNotice>> {
+    let sql = "SELECT id, notifier, attempts, ifnull(error, ''), not_before FROM outbox
+               WHERE state = 'waiting' AND attempts > 0 ORDER BY not_before, seq LIMIT ?1";
+    let retried = |row: &Row<'_>| {
+        Ok(RetriedNotice {
+            id: row.get(0)?,
+            notifier: row.get(1)?,
+            attempts: row.get(2)?,
+            error: row.get(3)?,
+            not_before: timestamp(row.get(4)?),
+        })
+    };
+    db.prepare_cached(sql)?.query_map([sql_limit(limit)], retried)?.collect()
 }
 
 /// Notices that were given up, the latest first.

@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long finished things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
-    /// Delivery ids and sent notices, by which a repetition is recognised. 7 days; no sender repeats for longer.
+    /// Delivery ids and notices that were sent or dropped, by which a repetition is recognised. 7 days; no sender repeats for longer.
     pub repetitions: Duration,
     /// Audit entries, superseded commits, dead notices, tags that are gone and contents that were not seen since. 30 days.
     pub history: Duration,
@@ -58,6 +58,11 @@ pub(crate) fn prune(
         (
             "DELETE FROM outbox WHERE seq IN
                  (SELECT seq FROM outbox WHERE state = 'sent' AND done_at < ?1 ORDER BY done_at, seq LIMIT ?2)",
+            repetitions,
+        ),
+        (
+            "DELETE FROM outbox WHERE seq IN
+                 (SELECT seq FROM outbox WHERE state = 'dropped' AND done_at < ?1 ORDER BY done_at, seq LIMIT ?2)",
             repetitions,
         ),
         (

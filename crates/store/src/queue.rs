@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 use windlass_model::signal::{Received, RescanReason};
 use windlass_model::{Hint, ObjectRef};
 
@@ -46,7 +47,7 @@ pub struct QueueDepth {
 }
 
 /// A row of work, for people to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedWork {
     /// The key.
     pub target: ObjectRef,
@@ -58,6 +59,8 @@ pub struct QueuedWork {
     pub first_at: Timestamp,
     /// Why it was retried last.
     pub reason: Option<String>,
+    /// Whether somebody works on it; false where that cannot be seen (see [`ReadOnly`](crate::ReadOnly)).
+    pub claimed: bool,
 }
 
 /// A due row that nobody works on.
@@ -292,13 +295,14 @@ pub(crate) fn depth(db: &Connection, claimed: u64) -> rusqlite::Result<QueueDept
 /// Rows of work, the earliest due first.
 pub(crate) fn list(db: &Connection, limit: usize) -> rusqlite::Result<Vec<QueuedWork>> {
     let mut statement = db.prepare_cached(
-        "SELECT target, not_before, attempts, first_at, reason FROM work ORDER BY not_before, id LIMIT ?1",
+        "SELECT target, not_before, attempts, first_at, reason, false FROM work ORDER BY not_before, id LIMIT ?1",
     )?;
     let rows = statement.query_map([sql_limit(limit)], queued_work)?;
     rows.filter_map(Result::transpose).collect()
 }
 
-fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
+/// Reads target, `not_before`, attempts, `first_at`, reason and claimed, in this order.
+pub(crate) fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
     let target = row.get_ref(0)?.as_str()?;
     let Some(target) = parse_object(target) else {
         unreadable("work", target);
@@ -310,6 +314,7 @@ fn queued_work(row: &Row<'_>) -> rusqlite::Result<Option<QueuedWork>> {
         attempts: row.get(2)?,
         first_at: timestamp(row.get(3)?),
         reason: row.get(4)?,
+        claimed: row.get(5)?,
     }))
 }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use windlass_model::{ObjectKey, ObjectRef, Tag};
+use windlass_model::{Clock, ObjectKey, ObjectRef, Tag};
 
 use crate::audit::{self, AuditEntry};
+use crate::backlog::{self, Backlog, Claims};
 use crate::column;
 use crate::database;
 use crate::error::{Cause, StoreError};
@@ -15,6 +16,8 @@ use crate::ledger::{self, Commit, LatestImage, ReportedState};
 use crate::outbox::{self, DeadNotice, OutboxDepth};
 use crate::queue::{self, QueueDepth, QueuedWork};
 use crate::readers::Readers;
+use crate::shared::{ConnectError, NatsOptions, Shared};
+use crate::subject::Subject;
 
 /// The last committed state of a store, for `windlass status` and the like. The methods are those of
 /// [`Store`](crate::Store).
@@ -43,6 +46,24 @@ impl ReadOnly {
         })
     }
 
+    /// Reads a state that is shared over NATS JetStream, as it is now, into an empty folder, and opens that. No process
+    /// hears of it, and nothing is published.
+    ///
+    /// # Errors
+    /// The server, the stream or the folder; see [`ConnectError`].
+    pub async fn observe(
+        scratch: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectError> {
+        Shared::observe(scratch, options, clock).await?;
+        Ok(Self::open(scratch).await?)
+    }
+
+    pub(crate) fn new(readers: Arc<Readers>) -> Self {
+        Self { readers }
+    }
+
     /// Writes a copy of the last committed state into the folder `to`, which exists and has no store. A
     /// [`Store`](crate::Store) may then be opened on it; nothing that happens there reaches this one.
     ///
@@ -61,6 +82,18 @@ impl ReadOnly {
     /// See [`Store::queued`](crate::Store::queued).
     pub async fn queued(&self, limit: usize) -> Result<Vec<QueuedWork>, StoreError> {
         self.readers.read(move |db| queue::list(db, limit)).await
+    }
+
+    /// See [`Store::backlog`](crate::Store::backlog). Claims of an embedded store are known to the running process alone,
+    /// so claimed keys count as waiting there.
+    pub async fn backlog(&self, now: Timestamp, limit: usize) -> Result<Backlog, StoreError> {
+        self.readers.read(move |db| backlog::read(db, Claims::of(db)?, now, limit)).await
+    }
+
+    /// Whether this is a process's copy of a state that is shared over NATS: without a process that follows the others,
+    /// it is of an earlier day.
+    pub async fn is_copy(&self) -> Result<bool, StoreError> {
+        self.readers.read(|db| Ok(Claims::of(db)? == Claims::Here)).await
     }
 
     /// See [`Store::load_tags`](crate::Store::load_tags).
@@ -102,6 +135,28 @@ impl ReadOnly {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let object = object.map(column::object_text).transpose().map_err(|cause| self.failed(cause))?;
         self.readers.read(move |db| audit::recent(db, object.as_deref(), limit)).await
+    }
+
+    /// Up to `limit` audit entries that are about any of these subjects (or about anything, for `None`) and happened at
+    /// `since` or later, the newest first.
+    pub async fn audit_about(
+        &self,
+        subjects: Option<Vec<Subject>>,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.readers.read(move |db| audit::about(db, subjects.as_deref(), since, limit)).await
+    }
+
+    /// Up to `limit` ids of commits in the audit that begin with these lower-case hexadecimal digits, in order.
+    pub async fn audit_commits(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.readers.read(move |db| audit::commits(db, &prefix, limit)).await
+    }
+
+    /// When the oldest entry of the audit happened that is still kept; `None` where it is empty.
+    pub async fn audit_begins(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.read(audit::begins).await
     }
 
     fn failed(&self, cause: Cause) -> StoreError {

@@ -27,7 +27,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::{self, Context};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use windlass_model::Clock;
 
 use crate::board::Board;
@@ -35,6 +35,7 @@ use crate::command::{Answer, Command};
 use crate::error::Cause;
 use crate::readers::Readers;
 use crate::shared::entry::Outcome;
+use crate::shared::follower::FollowError;
 use crate::shared::publisher::Asked;
 use crate::shared::stream::Names;
 use crate::writer::{Use, Writer};
@@ -48,6 +49,8 @@ const WAITING: usize = 4096;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often an observer tries to read the log to its end.
+const LOOKS: u32 = 3;
 /// Messages after which the log is replaced by a snapshot: a few seconds of a newcomer's time.
 const SNAPSHOT_EVERY: u64 = 20_000;
 
@@ -74,6 +77,36 @@ struct Expected {
 }
 
 impl Link {
+    async fn open(
+        dir: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+        presence: Presence,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let client = options::connect(options).await?;
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(ANSWER);
+        let names = match presence {
+            Presence::Member => Names::new(options, client.server_info().cluster.is_some()),
+            Presence::Visitor => Names::as_found(options),
+        };
+        names.open(&jetstream).await?;
+        let (writer, board, path) = Writer::start(dir, Use::Shared, Arc::clone(&clock)).await?;
+        Ok(Arc::new(Self {
+            client,
+            jetstream,
+            names,
+            writer: Arc::new(writer),
+            readers: Readers::new(path, Vec::new()),
+            board,
+            clock,
+            folder: dir.into(),
+            expected: Mutex::default(),
+            snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
+            grown: Notify::new(),
+        }))
+    }
+
     fn expected(&self) -> MutexGuard<'_, Option<Expected>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +132,15 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What a process is to a shared state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// One of those that run on it: the stream is made where it is missing, and must be as it should.
+    Member,
+    /// One that looks, or comes for one change: what is there is taken as it is.
+    Visitor,
+}
+
 /// What [`Shared::start`] made.
 pub(crate) struct Started {
     pub(crate) shared: Shared,
@@ -113,36 +155,43 @@ impl Shared {
         dir: &Path,
         options: &NatsOptions,
         clock: Arc<dyn Clock>,
+        presence: Presence,
     ) -> Result<Started, ConnectError> {
-        let client = options::connect(options).await?;
-        let mut jetstream = jetstream::new(client.clone());
-        jetstream.set_timeout(ANSWER);
-        let names = Names::new(options, client.server_info().cluster.is_some());
-        names.open(&jetstream).await?;
-        names.snapshots(&jetstream).await?;
-        let (writer, board, path) = Writer::start(dir, Use::Shared, Arc::clone(&clock)).await?;
-        let (writer, readers) = (Arc::new(writer), Readers::new(path, Vec::new()));
-        let link = Arc::new(Link {
-            client,
-            jetstream,
-            names,
-            writer: Arc::clone(&writer),
-            readers: Arc::clone(&readers),
-            board: Arc::clone(&board),
-            clock,
-            folder: dir.into(),
-            expected: Mutex::default(),
-            snapshot_every: options.snapshot_every.unwrap_or(SNAPSHOT_EVERY),
-            grown: Notify::new(),
-        });
+        let link = Link::open(dir, options, clock, presence).await?;
+        link.names.snapshots(&link.jetstream).await?;
         let (requests, inbox) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         tasks.spawn(follower::follow(Arc::clone(&link)));
         tasks.spawn(publisher::publish(Arc::clone(&link), inbox));
         tasks.spawn(beat::watch(Arc::clone(&link), requests.clone()));
         tasks.spawn(snapshot::make(Arc::clone(&link)));
+        let (writer, readers) = (Arc::clone(&link.writer), Arc::clone(&link.readers));
+        let board = Arc::clone(&link.board);
         let shared = Self { requests, link, tasks: Mutex::new(tasks) };
         Ok(Started { shared, writer, readers, board })
+    }
+
+    /// Makes a copy of the shared state, as it is now, in an empty folder. Nothing is published, and no member sees it.
+    pub(crate) async fn observe(
+        dir: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), ConnectError> {
+        let link = Link::open(dir, options, clock, Presence::Visitor).await?;
+        let mut caught_up = link.catch_up().await;
+        // The log's beginning may become a snapshot while it is read.
+        for _ in 1..LOOKS {
+            if caught_up.is_ok() {
+                break;
+            }
+            sleep(PAUSE).await;
+            caught_up = link.catch_up().await;
+        }
+        let closed = link.writer.close().await.map_err(FollowError::from);
+        caught_up.and(closed).map_err(|error| ConnectError::Follow {
+            servers: options.servers.clone(),
+            reason: error.to_string(),
+        })
     }
 
     /// Runs a command on the shared state, and answers once this copy has run it.

@@ -15,7 +15,8 @@ use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
 
 use crate::agreement::{self, Agreement};
-use crate::audit::{self, AuditEntry};
+use crate::audit::AuditEntry;
+use crate::backlog::{self, Backlog, Claims};
 use crate::board::{Board, Returned};
 use crate::column;
 use crate::command::{Answer, Command, Reply};
@@ -24,14 +25,16 @@ use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{Appended, Arrival, Delivery};
 use crate::keys::Keys;
+use crate::intervention::{Intervened, Intervention};
 use crate::lease::{self, Lease};
 use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
 use crate::outbox::{self, DeadNotice, OutboxDepth, Outgoing};
 use crate::prune::{Pruned, Retention};
 use crate::queue::{self, QueueDepth, QueuedWork, Work};
+use crate::read_only::ReadOnly;
 use crate::readers::Readers;
 use crate::record::Record;
-use crate::shared::{ConnectError, NatsOptions, Shared, Started};
+use crate::shared::{ConnectError, NatsOptions, Presence, Shared, Started};
 use crate::writer::{Transaction, Use, Writer};
 
 /// An open store: queue, ledger, outbox and audit. Cheap to clone; all clones are one store.
@@ -84,8 +87,30 @@ impl Store {
         options: &NatsOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConnectError> {
+        Self::join(dir, options, clock, Presence::Member).await
+    }
+
+    /// As [`Self::connect`], for a process that comes for one change and leaves: a queue that is not there is not made, and
+    /// how it is set up is taken as it is.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; there is no such queue.
+    pub async fn visit(
+        dir: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectError> {
+        Self::join(dir, options, clock, Presence::Visitor).await
+    }
+
+    async fn join(
+        dir: &Path,
+        options: &NatsOptions,
+        clock: Arc<dyn Clock>,
+        presence: Presence,
+    ) -> Result<Self, ConnectError> {
         let Started { shared, writer, readers, board } =
-            Shared::start(dir, options, Arc::clone(&clock)).await?;
+            Shared::start(dir, options, Arc::clone(&clock), presence).await?;
         let store = Self { inner: Arc::new(Inner { writer, readers, board, clock, shared: Some(shared) }) };
         // Once it is answered, the copy has caught up.
         store.ping().await?;
@@ -131,6 +156,7 @@ impl Store {
             event: event.to_owned(),
             received_at: self.inner.clock.now(),
             signals,
+            audit: Vec::new(),
         };
         self.append(delivery).await.map(|_| ())
     }
@@ -215,6 +241,19 @@ impl Store {
     /// Up to `limit` keys with work, claimed or not, the earliest due first.
     pub async fn queued(&self, limit: usize) -> Result<Vec<QueuedWork>, StoreError> {
         self.inner.readers.read(move |db| queue::list(db, limit)).await
+    }
+
+    /// The queue and the outbox as they are, with at most `limit` of each list.
+    pub async fn backlog(&self, now: Timestamp, limit: usize) -> Result<Backlog, StoreError> {
+        self.look(move |transaction| Ok(backlog::read(transaction.db, Claims::Here, now, limit)?)).await
+    }
+
+    /// Does what a person asks for, and tells the audit. What somebody works on or sends at this moment is left alone.
+    pub async fn intervene(&self, intervention: Intervention) -> Result<Intervened, StoreError> {
+        match self.ask(Command::Intervene(intervention)).await? {
+            Reply::Intervened(intervened) => Ok(intervened),
+            other => unreachable!("an intervention is answered by {other:?}"),
+        }
     }
 
     /// The tags of an ImageRepository that are present, in bytewise order, with the time at which each was first seen.
@@ -356,8 +395,12 @@ impl Store {
         object: Option<&ObjectRef>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let object = object.map(column::object_text).transpose().map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| audit::recent(db, object.as_deref(), limit)).await
+        self.reader().audit_recent(object, limit).await
+    }
+
+    /// The reading side alone: what is committed at the time of each read.
+    pub fn reader(&self) -> ReadOnly {
+        ReadOnly::new(Arc::clone(&self.inner.readers))
     }
 
     /// Deletes up to 500 rows that are past their retention. Call it again while there is more.

@@ -37,6 +37,7 @@ use crate::sender::{self, Malformed};
 
 mod answer;
 mod intake;
+mod trail;
 
 /// Bounds on what requests may cost.
 #[derive(Debug, Clone, Copy)]

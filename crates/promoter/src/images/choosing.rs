@@ -12,7 +12,7 @@ use windlass_model::signal::Received;
 use windlass_model::{Digest, Hint, ImageRef, Tag};
 use windlass_policy::lock::Track;
 use windlass_registry::RegistryError;
-use windlass_store::{LedgerWrite, Record, StoreError};
+use windlass_store::{AuditEntry, LedgerWrite, Record, StoreError};
 use windlass_verify::{Freshness, Outcome as Verdicts, Subject, Verdict};
 
 use super::{Run, automations_of, ledger_key};
@@ -22,6 +22,7 @@ use crate::electing::{Denied, EvidenceAccess, MAX_DENIED, Prospects};
 use crate::guards::Guards;
 use crate::known::KnownTags;
 use crate::look::Seen;
+use crate::trail;
 use crate::work::{registry_pause, registry_severity};
 
 impl Run<'_> {
@@ -44,15 +45,18 @@ impl Run<'_> {
         for track in choices.tracks(policy) {
             let contest = Contest { track: &track, policy, guards: &guards, known, now };
             match self.choose(contest, seen).await {
-                Ok(Elected { image, write, blocked }) => {
-                    chosen.writes.extend(write);
-                    chosen.blocked.extend(blocked);
+                Ok(Elected { image, news, blocked }) => {
+                    if let Some((write, entry)) = news.map(|news| *news) {
+                        chosen.news.ledger.push(write);
+                        chosen.news.audit.push(entry);
+                    }
+                    chosen.block(blocked);
                     chosen.images.insert(track, image);
                 }
                 Err(Undecided::Nothing(why)) => chosen.nothing.push(why),
                 Err(Undecided::Denied(blocked)) => {
                     choices.refuse(&track, &blocked.reason);
-                    chosen.blocked.push(blocked);
+                    chosen.block(Some(blocked));
                 }
                 Err(Undecided::Unknown(unknown)) => chosen.unknown = Some(unknown),
             }
@@ -112,22 +116,33 @@ impl Run<'_> {
         let passed = passed.map_err(|error| Undecided::Unknown(Unknown::passing(error.to_string())));
         let elected = passed.and(elected);
         let since = choices.denied(track, &denied.tags, now).unwrap_or(now);
-        let blocked =
-            denied.reason().map(|reason| Blocked { reason, prospects: denied.prospects(since, now) });
+        let blocked = denied.tags.first().zip(denied.reason()).map(|(best, reason)| {
+            let event = || self.cause(&best.0).event;
+            let refused = || trail::refused(track, self.repository, best, &reason, event(), now);
+            let news = (since == now).then(|| Box::new(refused()));
+            Blocked { prospects: denied.prospects(since, now), reason, news }
+        });
         let (image, verdict) = match (elected?, blocked.clone()) {
             (Some(elected), _) => elected,
             (None, Some(blocked)) => return Err(Undecided::Denied(blocked)),
             (None, None) => return Err(Undecided::Nothing("there is no candidate".to_owned())),
         };
-        choices.brought_by(track, &image, self.cause(&image.tag));
-        let changed = choices.set_latest(track, image.clone(), verdict, now);
-        let write = changed.then(|| LedgerWrite::Latest {
-            policy: track.policy.clone(),
-            variant: track.variant.to_string(),
-            image: image.clone(),
-            at: now,
+        let cause = self.cause(&image.tag);
+        let (event, from) = (cause.event.clone(), choices.latest(track));
+        choices.brought_by(track, &image, cause);
+        let changed = choices.set_latest(track, image.clone(), verdict.clone(), now);
+        let news = changed.then(|| {
+            let write = LedgerWrite::Latest {
+                policy: track.policy.clone(),
+                variant: track.variant.to_string(),
+                image: image.clone(),
+                at: now,
+            };
+            let verdict = verdict.as_deref();
+            let entry = trail::selected(track, self.repository, from.as_ref(), &image, verdict, event, now);
+            Box::new((write, entry))
         });
-        Ok(Elected { image, write, blocked })
+        Ok(Elected { image, news, blocked })
     }
 
     /// From the policy's best tag down, the first that every Guard allows; without Guards, the best. `None` if all are
@@ -269,7 +284,8 @@ struct Contest<'c> {
 #[derive(Default)]
 pub(super) struct Chosen {
     pub(super) images: BTreeMap<Track, ImageRef>,
-    pub(super) writes: Vec<LedgerWrite>,
+    /// What the ledger and the audit are told.
+    pub(super) news: Record,
     /// Why there is no choice on a track: no tag fits. Another try finds the same.
     pub(super) nothing: Vec<String>,
     /// Better tags that the Guards deny.
@@ -278,10 +294,19 @@ pub(super) struct Chosen {
     pub(super) unknown: Option<Unknown>,
 }
 
+impl Chosen {
+    fn block(&mut self, blocked: Option<Blocked>) {
+        let Some(mut blocked) = blocked else { return };
+        self.news.audit.extend(blocked.news.take().map(|entry| *entry));
+        self.blocked.push(blocked);
+    }
+}
+
 /// What was chosen on a track.
 struct Elected {
     image: ImageRef,
-    write: Option<LedgerWrite>,
+    /// Where it is another image than before.
+    news: Option<Box<(LedgerWrite, AuditEntry)>>,
     /// What would have been chosen but for the Guards.
     blocked: Option<Blocked>,
 }
@@ -291,6 +316,8 @@ struct Elected {
 pub(super) struct Blocked {
     pub(super) reason: String,
     pub(super) prospects: Prospects,
+    /// For the audit, where it was not denied before.
+    news: Option<Box<AuditEntry>>,
 }
 
 /// Why there is no choice.

@@ -55,26 +55,36 @@ pub(super) fn server(error: impl std::fmt::Display) -> FollowError {
 pub(super) async fn follow(link: Arc<Link>) {
     let mut told = false;
     loop {
-        let Err(error) = link.follow_on(&mut told).await;
-        match error {
-            FollowError::Copy(Cause::Closed) => return,
-            error if !std::mem::replace(&mut told, true) => {
+        match link.follow_until(u64::MAX, &mut told).await {
+            Ok(()) => {}
+            Err(FollowError::Copy(Cause::Closed)) => return,
+            Err(error) if !std::mem::replace(&mut told, true) => {
                 tracing::warn!(%error, "the shared queue cannot be followed; trying until it can");
             }
-            error => tracing::debug!(%error, "the shared queue cannot be followed"),
+            Err(error) => tracing::debug!(%error, "the shared queue cannot be followed"),
         }
         sleep(PAUSE).await;
     }
 }
 
 impl Link {
-    /// Brings the copy to the log, then runs what comes, until something fails.
-    async fn follow_on(&self, told: &mut bool) -> Result<std::convert::Infallible, FollowError> {
+    /// Brings the copy to where the log is now.
+    pub(super) async fn catch_up(&self) -> Result<(), FollowError> {
+        let stream = self.names.open(&self.jetstream).await.map_err(server)?;
+        let last = stream.get_info().await.map_err(server)?.state.last_sequence;
+        self.follow_until(last, &mut false).await
+    }
+
+    /// Brings the copy to the log, then runs what comes, until the message `last` was run, or something fails.
+    async fn follow_until(&self, last: u64, told: &mut bool) -> Result<(), FollowError> {
         let stream = self.names.open(&self.jetstream).await.map_err(server)?;
         let info = stream.get_info().await.map_err(server)?;
         let mut position = self.position().await?;
         if !belongs(&position, &stream, &info).await? {
             position = self.restore(&position, &info).await?;
+        }
+        if following(&position) > last {
+            return Ok(());
         }
         let consumer = consumer(&stream, position.sequence).await?;
         let messages = consumer
@@ -107,6 +117,9 @@ impl Link {
             self.run_entries(entries).await?;
             if let Some(error) = failed {
                 return Err(error);
+            }
+            if following(&position) > last {
+                return Ok(());
             }
             if std::mem::take(told) {
                 tracing::info!("the shared queue is followed again");

@@ -86,6 +86,24 @@ pub enum ConnectError {
         /// What to do.
         advice: String,
     },
+    /// There is no such stream, and whoever only looks makes none.
+    #[error(
+        "there is no stream `{stream}` on {servers}: is --queue-stream right, and did a windlass run with --queue?"
+    )]
+    NoStream {
+        /// Where.
+        servers: String,
+        /// Its name.
+        stream: String,
+    },
+    /// The log could not be read to its end.
+    #[error("the queue on {servers} cannot be read: {reason}")]
+    Follow {
+        /// Where.
+        servers: String,
+        /// Why.
+        reason: String,
+    },
     /// The local copy of the state cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -45,7 +45,9 @@ impl Link {
             return Ok(());
         }
         let stream = self.names.open(&self.jetstream).await.map_err(server)?;
-        let bucket = self.names.snapshots(&self.jetstream).await.map_err(server)?;
+        let Some(bucket) = self.names.snapshots(&self.jetstream).await.map_err(server)? else {
+            return Ok(());
+        };
         let file = self.folder.join(FILE);
         remove(&file).await?;
         let target = file.to_string_lossy().into_owned();
@@ -81,11 +83,15 @@ impl Link {
         let usable = |(name, sequence): &(String, i64)| {
             *name == self::name(log, *sequence) && u64::try_from(*sequence).is_ok_and(|up_to| up_to <= last)
         };
-        let newest =
-            snapshots(&bucket).await?.into_iter().filter(usable).max_by_key(|(_, sequence)| *sequence);
+        let newest = match &bucket {
+            Some(bucket) => {
+                snapshots(bucket).await?.into_iter().filter(usable).max_by_key(|(_, up_to)| *up_to)
+            }
+            None => None,
+        };
         let reaches = |sequence: i64| u64::try_from(sequence).unwrap_or(0) + 1 >= first;
-        match newest {
-            Some((name, sequence)) if reaches(sequence) => {
+        match bucket.zip(newest) {
+            Some((bucket, (name, sequence))) if reaches(sequence) => {
                 let file = self.folder.join(FILE);
                 download(&bucket, &name, &file).await?;
                 self.replace(Some(&file), log, member).await?;

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::shared::options::{ConnectError, NatsOptions};
 
 /// The meaning of the messages: processes that give them another one must not share a log.
 const FORMAT: &str = "2";
 const FORMAT_KEY: &str = "windlass-format";
+const FORMAT_FIELD: &str = "metadata.windlass-format";
 /// A repeated publish is recognised for this long by the server; by the state, for ever.
 const REPEATS: Duration = Duration::from_mins(2);
 /// Copies in a cluster, as JetStream recommends.
@@ -23,12 +25,20 @@ pub(super) struct Names {
     pub(super) servers: String,
     pub(super) stream: String,
     replicas: usize,
+    /// Whether what is there is taken as it is, and nothing is made.
+    as_found: bool,
 }
 
 impl Names {
     pub(super) fn new(options: &NatsOptions, clustered: bool) -> Self {
         let replicas = options.replicas.unwrap_or(if clustered { IN_A_CLUSTER } else { 1 });
-        Self { servers: options.servers.clone(), stream: options.stream.clone(), replicas }
+        Self { servers: options.servers.clone(), stream: options.stream.clone(), replicas, as_found: false }
+    }
+
+    /// For who comes to look, or for one change: how the stream is set up is the others' business, and only the meaning
+    /// of its messages is compared.
+    pub(super) fn as_found(options: &NatsOptions) -> Self {
+        Self { as_found: true, ..Self::new(options, false) }
     }
 
     /// Where the log's messages are published.
@@ -65,25 +75,36 @@ impl Names {
         }
     }
 
-    /// The stream, made where it is missing, and refused where it is not as it must be.
+    /// The stream, made where it is missing and may be made, and refused where it is not as it must be.
     pub(super) async fn open(&self, jetstream: &Context) -> Result<Stream, ConnectError> {
         let refused = |action| {
             move |reason: String| ConnectError::JetStream { servers: self.servers.clone(), action, reason }
         };
-        let stream = jetstream
-            .get_or_create_stream(self.config())
-            .await
-            .map_err(|error| refused("make the stream")(error.to_string()))?;
+        let stream = if self.as_found {
+            jetstream.get_stream(&self.stream).await.map_err(|error| match error.kind() {
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    let (servers, stream) = (self.servers.clone(), self.stream.clone());
+                    ConnectError::NoStream { servers, stream }
+                }
+                _ => refused("show the stream")(error.to_string()),
+            })?
+        } else {
+            let made = jetstream.get_or_create_stream(self.config()).await;
+            made.map_err(|error| refused("make the stream")(error.to_string()))?
+        };
         let info =
             stream.get_info().await.map_err(|error| refused("describe the stream")(error.to_string()))?;
         self.check(&info.config)?;
         Ok(stream)
     }
 
-    /// The bucket of the snapshots, made where it is missing.
-    pub(super) async fn snapshots(&self, jetstream: &Context) -> Result<ObjectStore, ConnectError> {
+    /// The bucket of the snapshots, made where it is missing and may be made.
+    pub(super) async fn snapshots(&self, jetstream: &Context) -> Result<Option<ObjectStore>, ConnectError> {
         if let Ok(bucket) = jetstream.get_object_store(self.bucket()).await {
-            return Ok(bucket);
+            return Ok(Some(bucket));
+        }
+        if self.as_found {
+            return Ok(None);
         }
         let config = object_store::Config {
             bucket: self.bucket(),
@@ -92,7 +113,7 @@ impl Names {
             num_replicas: self.replicas,
             ..object_store::Config::default()
         };
-        jetstream.create_object_store(config).await.map_err(|error| ConnectError::JetStream {
+        jetstream.create_object_store(config).await.map(Some).map_err(|error| ConnectError::JetStream {
             servers: self.servers.clone(),
             action: "make the bucket of snapshots",
             reason: error.to_string(),
@@ -105,8 +126,8 @@ impl Names {
         let wanted = self.config();
         let format = |config: &Config| config.metadata.get(FORMAT_KEY).cloned().unwrap_or_default();
         let change = "change it with `nats stream edit`, or delete the stream: the next resync converges";
-        let newer =
-            "the server must be nats-server 2.10 or newer, and every windlass on the stream of one version";
+        let newer = "the server must be nats-server 2.10 or newer, and every windlass on the stream of one version; \
+                     after an upgrade, delete the stream: the next resync converges";
         let new_stream = "it cannot be changed: delete the stream, or choose another name";
         let fields = [
             ("subjects", shown(&found.subjects), shown(&wanted.subjects), change),
@@ -127,9 +148,10 @@ impl Names {
             ("no_ack", shown(&found.no_ack), shown(&wanted.no_ack), change),
             ("sealed", shown(&found.sealed), shown(&wanted.sealed), new_stream),
             ("deny_purge", shown(&found.deny_purge), shown(&wanted.deny_purge), new_stream),
-            ("metadata.windlass-format", format(found), format(&wanted), newer),
+            (FORMAT_FIELD, format(found), format(&wanted), newer),
         ];
-        match fields.into_iter().find(|(_, found, wanted, _)| found != wanted) {
+        let matters = |field: &str| !self.as_found || field == FORMAT_FIELD;
+        match fields.into_iter().find(|(field, found, wanted, _)| matters(field) && found != wanted) {
             None => Ok(()),
             Some((field, found, wanted, advice)) => Err(ConnectError::Mismatch {
                 stream: self.stream.clone(),
@@ -178,6 +200,19 @@ mod tests {
         let error = refused(|config| config.metadata.clear());
         assert!(error.contains("`metadata.windlass-format` nothing"), "{error}");
         assert!(error.contains("nats-server 2.10"), "{error}");
+    }
+
+    #[test]
+    fn visitor_takes_the_stream_as_it_is_but_for_the_format_of_its_messages() {
+        let options = NatsOptions { stream: "windlass".into(), ..NatsOptions::default() };
+        let names = Names::as_found(&options);
+        let mut found = Names::new(&options, true).config();
+        found.max_age = Duration::from_mins(1);
+        names.check(&found).unwrap();
+        found.metadata.insert(FORMAT_KEY.to_owned(), "1".to_owned());
+        let error = names.check(&found).unwrap_err().to_string();
+        assert!(error.contains("`metadata.windlass-format` 1, and 2 is needed"), "{error}");
+        assert!(error.contains("after an upgrade, delete the stream"), "{error}");
     }
 
     #[test]

@@ -148,6 +148,7 @@ async fn work(store: &Store) {
                 object: work.target.clone(),
                 detail: json!(tags),
                 event: None,
+                about: [].into(),
             };
             let record = Record { audit: vec![audit], ..Record::default() };
             store.complete(&work.target, work.generation, record).await.unwrap();

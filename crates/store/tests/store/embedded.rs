@@ -9,6 +9,10 @@ fn world() -> World {
     World::new()
 }
 
+#[path = "contract/audit.rs"]
+mod audit;
+#[path = "contract/intervention.rs"]
+mod intervention;
 #[path = "contract/leases.rs"]
 mod leases;
 #[path = "contract/ledger.rs"]

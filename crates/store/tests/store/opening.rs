@@ -79,7 +79,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     Connection::open(database(&world)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(database(&world)).unwrap();
     let error = open_error(&world).await;
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, supported: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, supported: 5, .. }), "{error}");
     let error = ReadOnly::open(world.folder.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error}");
     assert_eq!(fs::read(database(&world)).unwrap(), before);

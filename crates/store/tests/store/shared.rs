@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use windlass_model::message::Notice;
 use windlass_model::resource::NoticeKind;
 use windlass_store::{
-    Appended, AuditEntry, AuditKind, ConnectError, Keys, LedgerWrite, NatsOptions, NewNotice, OpenError,
-    Record, Store, StoreErrorKind, Work,
+    Appended, AuditEntry, AuditKind, ConnectError, Intervened, Intervention, Item, Keys, LedgerWrite,
+    NatsOptions, NewNotice, OpenError, ReadOnly, Record, Store, StoreErrorKind, Work,
 };
 use windlass_testkit::eventually;
 use windlass_testkit::nats::NatsServer;
@@ -256,6 +256,7 @@ async fn record_that_is_longer_than_the_server_takes_is_stored_whole() {
         object: repository("a"),
         detail: json!("long ".repeat(100_000)),
         event: None,
+        about: [].into(),
     };
     a.store.record(Record { audit: vec![entry.clone()], ..seen("1.0") }).await.unwrap();
     b.store.ping().await.unwrap();
@@ -309,4 +310,71 @@ async fn token_is_read_from_a_file_and_a_wrong_one_is_refused() {
     let missing = NatsOptions { credentials: Some(server.folder().join("none")), ..options(&server) };
     let error = join(folder.path(), &missing).await.unwrap_err();
     assert!(matches!(&error, ConnectError::File { path, .. } if path.ends_with("none")), "{error}");
+}
+
+#[tokio::test]
+async fn observer_reads_the_state_as_it_is_and_nobody_hears_of_it() {
+    let server = NatsServer::start().await.unwrap();
+    let options = NatsOptions { snapshot_every: Some(20), ..options(&server) };
+    let a = member_with(&options).await;
+    let jetstream = jetstream(&server).await;
+    let last = async || {
+        let stream = jetstream.get_stream("windlass").await.unwrap();
+        stream.get_info().await.unwrap().state
+    };
+    let observe = async || {
+        let folder = tempfile::tempdir().unwrap();
+        // Whoever only looks need not know how the stream is set up.
+        let options = NatsOptions { replicas: Some(3), ..options.clone() };
+        let observed = ReadOnly::observe(folder.path(), &options, TestClock::new()).await.unwrap();
+        (folder, observed)
+    };
+    a.store.record(seen("1.0")).await.unwrap();
+    let before = last().await.last_sequence;
+    let (_folder, observed) = observe().await;
+    assert_eq!(observed.load_tags(&key("a")).await.unwrap().len(), 1);
+    assert_eq!(last().await.last_sequence, before, "something was published");
+    // Over a snapshot too, with the claims.
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim(&a.store).await.remove(0);
+    for minor in 0..50 {
+        a.store.record(seen(&format!("1.{minor}"))).await.unwrap();
+    }
+    eventually(PATIENCE, "a snapshot", async || {
+        a.store.ping().await.unwrap();
+        Ok((last().await.first_sequence > 20).then_some(()))
+    })
+    .await
+    .unwrap();
+    let (_folder, observed) = observe().await;
+    assert_eq!(observed.load_tags(&key("a")).await.unwrap().len(), 50);
+    let backlog = observed.backlog(TestClock::new().now_at(), 9).await.unwrap();
+    assert_eq!((backlog.due, backlog.claimed), (0, 1));
+    a.store.complete(&work.target, work.generation, Record::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn visitor_changes_the_state_and_leaves_and_makes_no_queue() {
+    let server = NatsServer::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for error in [
+        Store::visit(folder.path(), &options(&server), TestClock::new()).await.unwrap_err(),
+        ReadOnly::observe(folder.path(), &options(&server), TestClock::new()).await.unwrap_err(),
+    ] {
+        let text = error.to_string();
+        assert!(matches!(error, ConnectError::NoStream { .. }) && text.contains("`windlass`"), "{text}");
+    }
+    assert!(jetstream(&server).await.get_stream("windlass").await.is_err(), "a stream was made");
+    let a = member(&server).await;
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim(&a.store).await.remove(0);
+    let later = crate::support::at(TestClock::new().now_at(), 600);
+    a.store.retry(&work.target, work.generation, later, "503").await.unwrap();
+    let mut changed = a.store.changed();
+    let visitor = Store::visit(folder.path(), &options(&server), TestClock::new()).await.unwrap();
+    let asked = visitor.intervene(Intervention::Retry(Item::Work(repository("a")))).await.unwrap();
+    assert_eq!(asked, Intervened::Changed(vec![Item::Work(repository("a"))]));
+    visitor.close().await.unwrap();
+    expect_change(&mut changed).await;
+    assert_eq!(claim(&a.store).await.len(), 1);
 }

@@ -120,6 +120,7 @@ pub(crate) fn delivery(id: Option<&str>, received_at: Timestamp, signals: Vec<Si
         event: format!("event-{}", id.unwrap_or("none")),
         received_at,
         signals,
+        audit: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use windlass_failpoint::{self as failpoint, Point};
 use windlass_model::Signal;
 use windlass_store::{Appended, Delivery};
 
-use super::{Receipt, Refusal, Shared};
+use super::{Receipt, Refusal, Shared, trail};
 use crate::metrics::Outcome;
 use crate::routes::Route;
 use crate::sender::{Content, Push};
@@ -66,7 +66,8 @@ fn delivery(
         }
     };
     let delivery_id = delivery_id.map(bounded);
-    Delivery { receiver: route.receiver.clone(), delivery_id, event, received_at, signals }
+    let audit = trail::received(route, delivery_id.as_deref(), &event, received_at, &signals);
+    Delivery { receiver: route.receiver.clone(), delivery_id, event, received_at, signals, audit }
 }
 
 /// The sender's own id is the visible one, so that its log and a commit's trailer name the same thing: unless it could

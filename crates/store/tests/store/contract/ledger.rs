@@ -210,6 +210,7 @@ async fn audit_is_read_newest_first_for_all_or_for_one_object() {
         object: repository(name),
         detail: json!({ "number": number }),
         event: (number > 0).then(|| format!("event-{number}")),
+        about: [].into(),
     };
     let entries: Vec<_> = (0_i64..)
         .zip(AuditKind::ALL)

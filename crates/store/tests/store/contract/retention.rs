@@ -20,6 +20,7 @@ fn audit(world: &World, count: usize) -> Vec<AuditEntry> {
         object: repository("a"),
         detail: Value::Null,
         event: None,
+        about: [].into(),
     };
     vec![entry; count]
 }
