@@ -5,6 +5,8 @@ mod hostile;
 mod interleavings;
 mod trust_roots;
 
+use std::ffi::OsString;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
 use windlass_testkit::cosign::{Cosign, KeyFiles, KeyKind, Layout, Line, Signing};
@@ -12,6 +14,7 @@ use windlass_testkit::eventually;
 use windlass_testkit::http_server::Canned;
 use windlass_testkit::observed::POLICY;
 use windlass_testkit::traffic::Match;
+use windlass_testkit::windlass::command;
 use windlass_testkit::world::{self, PATIENCE, REPOSITORY, World, WorldOptions};
 
 /// Signs in a world.
@@ -182,6 +185,39 @@ async fn a_recalled_release_is_passed_over_with_its_reason() -> Result<()> {
         wait_for_policy(world, "ready", "recalled: INC-7").await?;
         eventually(PATIENCE, "one commit", async || Ok((world.commits().await?.len() == 1).then_some(())))
             .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn audit_tells_what_a_guard_refused_and_whose_signature_it_took() -> Result<()> {
+    let signer = Signer::new().await?;
+    world::run_prepared(WorldOptions::default(), async |world: &mut World| {
+        world.config.write("guard.yaml", signer.guard(world, "")?)?;
+        world.start_windlass().await?;
+        let digest = world.push("1.1.0").await?;
+        wait_for_policy(world, "pending", "1.1.0 (and 1 more) is not allowed").await?;
+        signer.sign(world, &digest, Layout::Bundle).await?;
+        world.wait_for(&format!("1.1.0@{digest}")).await?;
+        world.idle().await?;
+        let image = format!("{}/{REPOSITORY}:1.1.0", world.proxy.host());
+        let words = ["audit", &image, "--output", "json", "--data"].map(OsString::from);
+        let words: Vec<_> = words.into_iter().chain([world.data.path().into()]).collect();
+        let audit: serde_json::Value = serde_json::from_slice(&command(&words).await?.stdout)?;
+        let of_kind = |kind: &str| {
+            let mut entries = audit["entries"].as_array().into_iter().flatten();
+            entries.find(|entry| entry["kind"] == kind).cloned().unwrap_or_default()["detail"].clone()
+        };
+        let (refused, selected) = (of_kind("refused"), of_kind("selected"));
+        let why = refused["reason"].as_str().unwrap_or_default();
+        ensure!(why.contains("Guard/signed") && refused["digest"] == digest.as_str(), "{audit:#}");
+        let by = &selected["verified"][0];
+        ensure!(by["guard"] == "signed" && by["authority"] == "release", "{audit:#}");
+        ensure!(
+            selected["digest"] == digest.as_str() && of_kind("committed")["commit"].is_string(),
+            "{audit:#}"
+        );
+        Ok(())
     })
     .await
 }

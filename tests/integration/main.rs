@@ -3,6 +3,7 @@
 //! One binary, so that it links once. A test builds its own world (free ports, fresh folders) and never sleeps; it waits
 //! for what it wants to see.
 
+mod audit;
 mod chaos;
 mod checkouts;
 mod crash;
@@ -23,6 +24,7 @@ mod outage;
 mod path;
 mod plan;
 mod queue;
+mod queue_cli;
 mod race;
 mod reload;
 mod select;

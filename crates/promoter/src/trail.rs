@@ -35,7 +35,7 @@ pub(crate) fn scanned(
     if named.is_empty() && !change.is_news() {
         return None;
     }
-    let names = |tags: &[Tag]| tags.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>();
+    let some = |tags: &[Tag]| tags.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>();
     let digests: BTreeMap<_, _> =
         seen.digests.iter().take(MAX_NAMES).map(|(tag, digest)| (tag.as_str(), digest.as_str())).collect();
     let leading = if named.is_empty() { hints.iter().collect() } else { named };
@@ -49,8 +49,8 @@ pub(crate) fn scanned(
         object: repository.object_ref(),
         detail: json!({
             "image": repository.image.to_string(), "tags": known.len(), "listed": seen.listed,
-            "new": names(&change.added), "new_count": change.added.len(),
-            "gone": names(&change.removed), "gone_count": change.removed.len(),
+            "new": some(&change.added), "new_count": change.added.len(),
+            "gone": some(&change.removed), "gone_count": change.removed.len(),
             "digests": digests, "choices": choices,
         }),
         about: about.chain(others).collect(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
-use windlass_store::{Delivery, Store};
+use windlass_store::{AuditEntry, AuditKind, Delivery, Store};
 
 struct WallClock;
 
@@ -60,13 +60,22 @@ async fn produce(
         let number = waits.len();
         let key = ObjectKey::new("apps", format!("app-{}", (producer * 7919 + number) % keys));
         let hint = Hint::TagPushed { tag: Tag::parse(&format!("1.{producer}.{number}"))?, digest: None };
+        let (target, event) = (ObjectRef::new(Kind::ImageRepository, key), format!("ev-{producer}-{number}"));
+        let received = AuditEntry {
+            at: WallClock.now(),
+            kind: AuditKind::Received,
+            object: target.clone(),
+            detail: serde_json::json!({ "receiver": "apps/registry", "sender": "harbor", "claim": hint.to_string() }),
+            event: Some(event.clone()),
+            about: [].into(),
+        };
         let delivery = Delivery {
             receiver: "apps/registry".into(),
             delivery_id: Some(format!("{producer:08x}-7c1a-4e1f-9d52-{number:012x}")),
-            event: format!("ev-{producer}-{number}"),
-            received_at: WallClock.now(),
-            signals: vec![Signal { target: ObjectRef::new(Kind::ImageRepository, key), hint }],
-            audit: Vec::new(),
+            event,
+            received_at: received.at,
+            signals: vec![Signal { target, hint }],
+            audit: vec![received],
         };
         let begun = Instant::now();
         store.append(delivery).await?;

@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz`, `/metrics` and the local API that `windlass status` and `windlass reconcile` talk to.
+//! `/healthz`, `/readyz`, `/metrics` and the local API that `windlass status`, `reconcile`, `resume` and
+//! `queue` talk to.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use windlass_model::status::ObjectStatus;
 use windlass_model::{ObjectKey, ObjectRef};
+use windlass_store::{Backlog, Intervention, Item};
 
 /// OpenMetrics text, as Prometheus negotiates it.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +33,35 @@ pub trait Instance: Send + Sync + 'static {
     fn reconcile(&self, object: ObjectRef) -> impl Future<Output = ReconcileAnswer> + Send;
     /// Queues the lifting of holds.
     fn resume(&self, resume: Resume) -> impl Future<Output = ReconcileAnswer> + Send;
+    /// What waits, fails and was given up; an error says why it cannot be read.
+    fn backlog(&self) -> impl Future<Output = Result<Backlog, String>> + Send;
+    /// Tries what waits now, or drops it.
+    fn intervene(&self, intervention: Intervention) -> impl Future<Output = QueueAnswer> + Send;
+}
+
+/// What came of a person's hand in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum QueueAnswer {
+    /// These were changed.
+    Changed {
+        /// Work and notices.
+        items: Vec<Item>,
+    },
+    /// It is due already.
+    Due,
+    /// It is being worked on or sent at this moment.
+    Busy,
+    /// Nothing of this name waits.
+    Unknown {
+        /// What waits and has a name like it, the likest first.
+        near: Vec<String>,
+    },
+    /// The queue could not take it.
+    Unavailable {
+        /// What failed.
+        why: String,
+    },
 }
 
 /// Which holds a person lifts.
@@ -127,6 +158,7 @@ pub fn admin_router<I: Instance>(instance: Arc<I>, token: AdminToken) -> Router 
         .route("/api/v1/status", get(status::<I>))
         .route("/api/v1/reconcile", post(reconcile::<I>))
         .route("/api/v1/resume", post(resume::<I>))
+        .route("/api/v1/queue", get(backlog::<I>).post(intervene::<I>))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         // Of the routes alone: a layer would also guard the fallback, and answer 401 to every unknown path.
         .route_layer(middleware::from_fn_with_state(token, authorize));
@@ -167,6 +199,27 @@ async fn reconcile<I: Instance>(State(instance): State<Arc<I>>, Json(object): Js
 
 async fn resume<I: Instance>(State(instance): State<Arc<I>>, Json(resume): Json<Resume>) -> Response {
     queued(instance.resume(resume).await)
+}
+
+async fn backlog<I: Instance>(State(instance): State<Arc<I>>) -> Response {
+    match instance.backlog().await {
+        Ok(backlog) => Json(backlog).into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+async fn intervene<I: Instance>(
+    State(instance): State<Arc<I>>,
+    Json(intervention): Json<Intervention>,
+) -> Response {
+    let answer = instance.intervene(intervention).await;
+    let status = match &answer {
+        QueueAnswer::Changed { .. } | QueueAnswer::Due => StatusCode::OK,
+        QueueAnswer::Busy => StatusCode::CONFLICT,
+        QueueAnswer::Unknown { .. } => StatusCode::NOT_FOUND,
+        QueueAnswer::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(answer)).into_response()
 }
 
 fn queued(answer: ReconcileAnswer) -> Response {
@@ -217,6 +270,16 @@ mod tests {
             let target = ObjectRef::new(windlass_model::Kind::ImageUpdateAutomation, resume.automation);
             ReconcileAnswer::Queued { targets: vec![target] }
         }
+        async fn backlog(&self) -> Result<Backlog, String> {
+            Err("the store is full".into())
+        }
+        async fn intervene(&self, intervention: Intervention) -> QueueAnswer {
+            match intervention {
+                Intervention::Retry(item) => QueueAnswer::Changed { items: vec![item] },
+                Intervention::Drop(_) => QueueAnswer::Unknown { near: vec!["ImageRepository/a/b".into()] },
+                Intervention::RetryAll => QueueAnswer::Busy,
+            }
+        }
     }
 
     /// Starts a server and returns its address and the token that stops it.
@@ -258,6 +321,31 @@ mod tests {
         assert!(ask(address, &right).await.contains("\"configuration\":3"));
         stop.cancel();
         running.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn hand_in_the_queue_is_answered_with_a_status_of_its_own() {
+        let (address, _stop, _running) = start(true, Limits::default()).await;
+        let request = |method: &str, path: &str, body: &str| {
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer secret\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let post = |body: &str| request("POST", "/api/v1/queue", body);
+        for (body, status, text) in [
+            (r#"{"retry": {"notice": "1/a/b"}}"#, "200", r#""items":[{"notice":"1/a/b"}]"#),
+            (r#"{"drop": {"notice": "1/a/b"}}"#, "404", r#""near":["ImageRepository/a/b"]"#),
+            (r#""retry-all""#, "409", r#""outcome":"busy""#),
+            (r#""everything""#, "422", ""),
+        ] {
+            let answer = ask(address, &post(body)).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            assert!(answer.contains(text), "{answer}");
+        }
+        let answer = ask(address, &request("GET", "/api/v1/queue", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("the store is full"), "{answer}");
     }
 
     #[tokio::test]

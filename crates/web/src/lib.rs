@@ -6,5 +6,7 @@
 mod admin;
 mod server;
 
-pub use admin::{AdminToken, Check, Instance, ReconcileAnswer, Resume, Shares, StatusReport, admin_router};
+pub use admin::{
+    AdminToken, Check, Instance, QueueAnswer, ReconcileAnswer, Resume, Shares, StatusReport, admin_router,
+};
 pub use server::{Limits, serve};

@@ -14,7 +14,8 @@ use crate::logs::LogFormat;
 use crate::queue::QueueArgs;
 use crate::retention::RetentionArgs;
 use crate::{
-    client, config, edit, guard_import, logs, plan, run, select, trust_roots, verify, verify_bundle,
+    audit, backlog, client, config, edit, guard_import, logs, plan, run, select, trust_roots, verify,
+    verify_bundle,
 };
 
 /// A registry push becomes a verified, pinned Git commit in about a second.
@@ -33,6 +34,9 @@ Examples:
   windlass status --data ./data                    See what works, what fails, and why
   windlass reconcile ImageRepository/apps/podinfo --data ./data
                                                    Look at an image now
+  windlass queue --data ./data                     See what waits and what is tried in vain
+  windlass audit ghcr.io/stefanprodan/podinfo:6.7.1 --data ./data
+                                                   See what happened to an image
   git tag | windlass select --semver '>=1.0.0'     Try a policy over any tags
   windlass edit ./clusters --set apps:podinfo=ghcr.io/stefanprodan/podinfo:6.7.1
                                                    Write an image where its markers are";
@@ -51,6 +55,10 @@ enum Command {
     Reconcile(ReconcileArgs),
     /// Let a running instance write again where a person had set an older value
     Resume(ResumeArgs),
+    /// Show what waits, fails and was given up; try it now, or drop it
+    Queue(Box<backlog::BacklogArgs>),
+    /// Show what happened to an image or a commit, from the event to the confirmation
+    Audit(Box<audit::AuditArgs>),
     /// Choose among tags as a policy does, and explain why
     Select(select::SelectArgs),
     /// Write images into files: marked values, kustomizations, Helm values, any value by path
@@ -92,14 +100,14 @@ struct RunArgs {
     require_guard: bool,
     #[command(flatten)]
     retention: RetentionArgs,
-    #[command(flatten)]
-    queue: QueueArgs,
     /// How log lines look
     #[arg(long, value_enum, default_value = "human", env = "WINDLASS_LOG_FORMAT")]
     log_format: LogFormat,
     /// What is logged: a level, or a filter such as `info,windlass_git=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG_LEVEL")]
     log_level: String,
+    #[command(flatten)]
+    queue: QueueArgs,
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +206,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => block_on(status(&args)),
         Command::Reconcile(args) => block_on(reconcile(&args)),
         Command::Resume(args) => block_on(resume(args)),
+        Command::Queue(args) => block_on(backlog::run(*args)),
+        Command::Audit(args) => block_on(audit::run(*args)),
         Command::Select(args) => block_on(select::run(&args)),
         Command::Edit(args) => edit::run(args),
         Command::Verify(args) => block_on(verify::run(*args)),
@@ -219,9 +229,9 @@ fn run_command(args: RunArgs) -> anyhow::Result<ExitCode> {
         admin_listen,
         require_guard,
         retention,
-        queue,
         log_format,
         log_level,
+        queue,
     } = args;
     let (retention, part) = (retention.into(), queue.part()?);
     logs::install(log_format, &log_level)?;

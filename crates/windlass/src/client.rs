@@ -1,4 +1,4 @@
-//! `windlass status` and `windlass reconcile`: the client of a running instance's local API.
+//! The client of a running instance's local API, for `windlass status`, `reconcile`, `resume` and `queue`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use windlass_model::ObjectRef;
 use windlass_model::status::{ObjectStatus, Readiness};
-use windlass_web::{ReconcileAnswer, Resume, Shares, StatusReport};
+use windlass_store::{Backlog, Intervention};
+use windlass_web::{QueueAnswer, ReconcileAnswer, Resume, Shares, StatusReport};
 
 use crate::endpoint::Endpoint;
 use crate::table;
@@ -34,6 +35,42 @@ pub(crate) async fn reconcile(data: &Path, object: &ObjectRef) -> anyhow::Result
 /// Asks the instance on this data directory to lift holds.
 pub(crate) async fn resume(data: &Path, resume: &Resume) -> anyhow::Result<Vec<ObjectRef>> {
     ask(data, "resume", resume).await
+}
+
+/// What waits on the instance of this data directory; `None` where none answers there.
+pub(crate) async fn backlog(data: &Path) -> anyhow::Result<Option<Backlog>> {
+    let Some(answer) = reach(data, reqwest::Client::get).await? else { return Ok(None) };
+    if !answer.status().is_success() {
+        bail!("the instance cannot read its queue: {}", answer.text().await.unwrap_or_default());
+    }
+    answer.json().await.context(UNREADABLE).map(Some)
+}
+
+/// Asks the instance on this data directory to change its queue; `None` where none answers there.
+pub(crate) async fn intervene(
+    data: &Path,
+    intervention: &Intervention,
+) -> anyhow::Result<Option<QueueAnswer>> {
+    let Some(answer) = reach(data, |client, url| client.post(url).json(intervention)).await? else {
+        return Ok(None);
+    };
+    answer.json().await.context(UNREADABLE).map(Some)
+}
+
+/// Sends a request to the queue of the instance on this data directory. `None` where there is none: it never ran, it
+/// ended, or what listens at its place is another process.
+async fn reach(
+    data: &Path,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+) -> anyhow::Result<Option<reqwest::Response>> {
+    let Ok(endpoint) = Endpoint::read(data) else { return Ok(None) };
+    let request = request(&client()?, format!("{}/api/v1/queue", endpoint.admin));
+    match request.bearer_auth(&endpoint.token).send().await {
+        Ok(answer) if answer.status() == reqwest::StatusCode::UNAUTHORIZED => Ok(None),
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_connect() => Ok(None),
+        Err(error) => Err(error).with_context(|| not_running(data, &endpoint)),
+    }
 }
 
 async fn ask(data: &Path, what: &str, body: &impl Serialize) -> anyhow::Result<Vec<ObjectRef>> {

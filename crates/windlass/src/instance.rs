@@ -1,5 +1,6 @@
 //! The running instance, as the local API sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,10 +12,12 @@ use windlass_model::signal::RescanReason;
 use windlass_model::status::{ObjectStatus, Readiness};
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Spec};
 use windlass_promoter::{Promoter, signals_for};
-use windlass_store::Store;
-use windlass_web::{Check, Instance, ReconcileAnswer, Resume, Shares, StatusReport};
+use windlass_store::{AuditEntry, AuditKind, Backlog, Delivery, Intervention, Store};
+use windlass_web::{Check, Instance, QueueAnswer, ReconcileAnswer, Resume, Shares, StatusReport};
 
+use crate::backlog::MAX_LISTED;
 use crate::config::Configuration;
+use crate::hands;
 use crate::lead::Promoters;
 
 /// Answers for the process.
@@ -94,10 +97,26 @@ impl RunningInstance {
         statuses
     }
 
+    /// What a person asked for, as it enters the queue and the audit.
+    fn request(&self, signals: Vec<Signal>) -> Delivery {
+        let now = self.clock.now();
+        let event = format!("requested-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+        let entry = |signal: &Signal| AuditEntry {
+            at: now,
+            kind: AuditKind::Requested,
+            object: signal.target.clone(),
+            detail: serde_json::json!({ "request": signal.hint.to_string() }),
+            event: Some(event.clone()),
+            about: BTreeSet::new(),
+        };
+        let audit = signals.iter().map(entry).collect();
+        Delivery { receiver: String::new(), delivery_id: None, event, received_at: now, signals, audit }
+    }
+
     async fn queue(&self, signals: Vec<Signal>) -> ReconcileAnswer {
         let targets = signals.iter().map(|signal| signal.target.clone()).collect();
-        match self.store.signal(signals, "requested").await {
-            Ok(()) => ReconcileAnswer::Queued { targets },
+        match self.store.append(self.request(signals)).await {
+            Ok(_) => ReconcileAnswer::Queued { targets },
             Err(error) => ReconcileAnswer::Unavailable { why: error.to_string() },
         }
     }
@@ -177,6 +196,14 @@ impl Instance for RunningInstance {
             return ReconcileAnswer::Unknown { why };
         }
         self.queue(signals).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, String> {
+        self.store.backlog(self.clock.now(), MAX_LISTED).await.map_err(|error| error.to_string())
+    }
+
+    async fn intervene(&self, intervention: Intervention) -> QueueAnswer {
+        hands::intervene(&self.store, intervention).await
     }
 
     async fn resume(&self, resume: Resume) -> ReconcileAnswer {

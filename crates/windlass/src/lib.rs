@@ -1,5 +1,7 @@
 //! The binary's parts. Owns the composition of the other crates, and every read of the environment and of the clock.
 
+mod audit;
+mod backlog;
 mod cli;
 mod client;
 mod clock;
@@ -12,9 +14,11 @@ mod endpoint;
 mod fail_points;
 mod git_program;
 mod guard_import;
+mod hands;
 mod instance;
 mod lead;
 mod logs;
+mod place;
 mod plan;
 mod queue;
 mod retention;

@@ -6,19 +6,16 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use windlass_store::NatsOptions;
 
-/// The queue that is shared, if one is.
+/// The queue that is shared, if one is, and how to log in there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Several processes on one queue")]
-pub(crate) struct QueueArgs {
-    /// Share the queue over NATS JetStream: nats://HOST:PORT or tls://HOST:PORT, several separated by commas
+pub(crate) struct SharedQueueArgs {
+    /// The shared queue over NATS JetStream: nats://HOST:PORT or tls://HOST:PORT, several separated by commas
     #[arg(long, value_name = "URL", env = "WINDLASS_QUEUE")]
     queue: Option<String>,
     /// The stream's name: processes of one installation share one
     #[arg(long, value_name = "NAME", default_value = "windlass", env = "WINDLASS_QUEUE_STREAM")]
     queue_stream: String,
-    /// Copies of each message in a cluster [default: 3 in a cluster, 1 on a lone server]
-    #[arg(long, value_name = "N", env = "WINDLASS_QUEUE_REPLICAS", requires = "queue")]
-    queue_replicas: Option<usize>,
     /// Log in with a credentials file (JWT and nkey)
     #[arg(long, value_name = "FILE", env = "WINDLASS_QUEUE_CREDENTIALS", requires = "queue")]
     queue_credentials: Option<PathBuf>,
@@ -49,6 +46,17 @@ pub(crate) struct QueueArgs {
     /// The client certificate's key (PEM)
     #[arg(long, value_name = "FILE", env = "WINDLASS_QUEUE_CERTIFICATE_KEY", requires = "queue_certificate")]
     queue_certificate_key: Option<PathBuf>,
+}
+
+/// How a process of several takes part.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several processes on one queue")]
+pub(crate) struct QueueArgs {
+    #[command(flatten)]
+    shared: SharedQueueArgs,
+    /// Copies of each message in a cluster [default: 3 in a cluster, 1 on a lone server]
+    #[arg(long, value_name = "N", env = "WINDLASS_QUEUE_REPLICAS", requires = "queue")]
+    queue_replicas: Option<usize>,
     /// What this process does; without --queue it does everything
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["watcher", "promoter"], env = "WINDLASS_ROLES")]
     roles: Vec<Role>,
@@ -76,12 +84,22 @@ impl QueueArgs {
     /// A role is left out of a queue that nobody shares, or the stream's name is none.
     pub(crate) fn part(self) -> anyhow::Result<Part> {
         let all = [Role::Watcher, Role::Promoter].iter().all(|role| self.roles.contains(role));
-        let Some(servers) = self.queue else {
-            if !all {
-                bail!("--roles: without --queue nobody else does the rest; leave it out, or share a queue");
-            }
-            return Ok(Part { shared: None, roles: self.roles });
-        };
+        let shared = self.shared.options()?;
+        if shared.is_none() && !all {
+            bail!("--roles: without --queue nobody else does the rest; leave it out, or share a queue");
+        }
+        let shared = shared.map(|options| NatsOptions { replicas: self.queue_replicas, ..options });
+        Ok(Part { shared, roles: self.roles })
+    }
+}
+
+impl SharedQueueArgs {
+    /// Where the queue is; `None` where none is shared.
+    ///
+    /// # Errors
+    /// The stream's name is none.
+    pub(crate) fn options(self) -> anyhow::Result<Option<NatsOptions>> {
+        let Some(servers) = self.queue else { return Ok(None) };
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.queue_stream.is_empty() || !self.queue_stream.bytes().all(allowed) {
             bail!("--queue-stream {}: letters, digits, `-` and `_` make a stream's name", self.queue_stream);
@@ -92,17 +110,15 @@ impl QueueArgs {
             }
             (None, _) => None,
         };
-        let shared = NatsOptions {
+        Ok(Some(NatsOptions {
             servers,
             stream: self.queue_stream,
-            replicas: self.queue_replicas,
             credentials: self.queue_credentials,
             nkey: self.queue_nkey,
             token: self.queue_token_file,
             ca: self.queue_ca,
             certificate,
             ..NatsOptions::default()
-        };
-        Ok(Part { shared: Some(shared), roles: self.roles })
+        }))
     }
 }

@@ -10,7 +10,7 @@ use windlass_store::{AuditEntry, AuditKind};
 use crate::routes::Route;
 
 /// A delivery that names more than this many images is told of its Receiver alone, once.
-const MAX_ENTRIES: usize = 100;
+const MAX_ENTRIES: usize = 10;
 
 /// One entry for each image that the delivery is a hint about.
 pub(super) fn received(

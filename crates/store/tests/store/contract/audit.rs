@@ -50,10 +50,14 @@ async fn entries_are_found_by_object_event_commit_and_image_the_newest_first() {
     let all = [committed.clone(), received.clone(), scanned.clone(), selected.clone()];
     store.record(Record { audit: all.to_vec(), ..Record::default() }).await.unwrap();
     assert_eq!(about(&store, &[event("1")]).await, [committed.clone(), scanned.clone(), received.clone()]);
-    assert_eq!(about(&store, &[event("2")]).await, [committed.clone()]);
-    assert_eq!(about(&store, &[commit("0a1b")]).await, [committed.clone()]);
-    assert_eq!(about(&store, &[image.clone()]).await, [scanned.clone()]);
-    assert_eq!(about(&store, &[Subject::Object(policy)]).await, [selected.clone()]);
+    for (subject, wanted) in [
+        (event("2"), committed.clone()),
+        (commit("0a1b"), committed.clone()),
+        (image.clone(), scanned.clone()),
+        (Subject::Object(policy), selected.clone()),
+    ] {
+        assert_eq!(about(&store, &[subject]).await, [wanted]);
+    }
     let several = [image, commit("0a1b"), event("2"), Subject::Object(repository("a"))];
     assert_eq!(about(&store, &several).await, [committed.clone(), scanned.clone(), received.clone()]);
     assert_eq!(about(&store, &[]).await, []);

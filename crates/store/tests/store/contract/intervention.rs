@@ -118,7 +118,7 @@ async fn dead_notice_is_sent_again_as_if_nothing_had_been_sent() {
     store.outbox_unknown("later", world.after(60), "timed out").await.unwrap();
     assert_eq!(retry(&store, letter("sending")).await, Intervened::Busy);
     assert_eq!(retry(&store, letter("other")).await, Intervened::Unknown);
-    let mut changed = store.outbox_changed();
+    let mut changed = store.outbox_changed(&Keys::ALL);
     for id in ["dead", "later"] {
         assert_eq!(retry(&store, letter(id)).await, Intervened::Changed(vec![letter(id)]));
         assert_eq!(retry(&store, letter(id)).await, Intervened::Due);
