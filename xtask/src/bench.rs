@@ -8,7 +8,9 @@ mod fleet;
 mod hooks;
 mod memory;
 mod mirror;
+mod program;
 mod pure;
+mod queue;
 mod report;
 mod stage;
 mod webhooks;
@@ -60,6 +62,8 @@ enum Measurement {
     Mirror,
     /// Durable webhooks accepted per second
     Webhooks,
+    /// The queue alone, embedded and over NATS, beside bare SQLite and bare JetStream
+    Queue,
     /// Resident memory
     Memory,
     /// A thousand images updated at once in one repository
@@ -127,6 +131,7 @@ async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {
             Measurement::Engine => engine::measure(stage).await,
             Measurement::Mirror => mirror::measure(stage).await,
             Measurement::Webhooks => webhooks::measure(stage).await,
+            Measurement::Queue => queue::measure(stage).await,
             Measurement::Memory => memory::measure(stage).await,
             Measurement::Fleet => fleet::measure(stage).await,
             Measurement::Writers => writers::measure(stage).await,

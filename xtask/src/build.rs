@@ -1,4 +1,4 @@
-//! Building the program that the demonstration and the benchmark run.
+//! Building the programs that the demonstration and the benchmark run.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,4 +17,16 @@ pub(crate) fn windlass(release: bool) -> Result<PathBuf> {
     command.args(["build", "--locked", "--package", "windlass", "--profile", profile]).current_dir(root()?);
     shown(&mut command)?;
     Ok(target_folder()?.join(folder).join(format!("windlass{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Builds a crate's example with the release profile and gives its path: a program that drives a part of the product,
+/// since this one must not be built with it.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    eprintln!("building {name} (release profile)");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--locked", "--release", "--package", package, "--example", name])
+        .current_dir(root()?);
+    shown(&mut command)?;
+    Ok(target_folder()?.join(format!("release/examples/{name}{}", std::env::consts::EXE_SUFFIX)))
 }

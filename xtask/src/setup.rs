@@ -70,6 +70,11 @@ pub(crate) fn everything() -> Result<Tools> {
     Ok(tools)
 }
 
+/// The NATS server, for measurements.
+pub(crate) fn nats_server() -> Result<PathBuf> {
+    oracle(NATS_SERVER, NATS_SERVER_IN_TARGET)
+}
+
 /// Checks for git and its HTTP server program, which are not ours to install.
 pub(crate) fn git() -> Result<()> {
     let folder = captured(Command::new("git").arg("--exec-path")).context("git is needed; install it")?;

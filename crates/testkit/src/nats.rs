@@ -1,4 +1,4 @@
-//! A real nats-server with JetStream, its files in memory.
+//! A real nats-server with JetStream, its files in memory unless told otherwise.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -43,15 +43,30 @@ impl NatsServer {
         Ok(server)
     }
 
+    /// Starts a server that keeps everything in this folder, with more lines in its block for JetStream:
+    /// `sync_interval: always`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn keeping(folder: TempDir, jetstream: &str) -> Result<Self> {
+        let mut server = Self::configured(folder, jetstream, "")?;
+        server.restart().await?;
+        Ok(server)
+    }
+
     /// A server that is not started yet.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn stopped(configuration: &str) -> Result<Self> {
-        let (program, folder, address) = (locate::nats_server()?, fresh(Storage::Memory)?, port::free()?);
+        Self::configured(fresh(Storage::Memory)?, "", configuration)
+    }
+
+    fn configured(folder: TempDir, jetstream: &str, configuration: &str) -> Result<Self> {
+        let (program, address) = (locate::nats_server()?, port::free()?);
         let files = folder.path().join("jetstream");
         let text = format!(
-            "listen: \"{address}\"\njetstream {{ store_dir: \"{}\" }}\n{configuration}\n",
+            "listen: \"{address}\"\njetstream {{\nstore_dir: \"{}\"\n{jetstream}\n}}\n{configuration}\n",
             files.display()
         );
         fs::write(folder.path().join("nats.conf"), text).context("writing the server's configuration")?;

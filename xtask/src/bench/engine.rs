@@ -3,13 +3,11 @@
 //! libgit2 on a warm bare clone. Each works on a repository of its own on the same server.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
 use windlass_testkit::fleet::Fleet;
 use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
@@ -18,11 +16,12 @@ use windlass_testkit::locate::target_folder;
 use windlass_testkit::ssh_server::{SshOptions, SshServer};
 
 use super::bare::BarePushes;
+use super::program::Program;
 use super::report::Table;
-use super::stage::{PATIENCE, Stage};
+use super::stage::Stage;
 use crate::figures::{Figure, Samples, Target};
-use crate::root;
 use crate::run::shown;
+use crate::{build, root};
 
 /// Files of one edit.
 const EDITED: usize = 5;
@@ -37,7 +36,7 @@ const HOST: &str = "registry.example.org";
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     let server = GitServer::start(GitOptions::default())?;
     let ssh = Ssh::start().await?;
-    let (engine, libgit2) = (landing_rounds()?, libgit2_rounds()?);
+    let (engine, libgit2) = (build::example("windlass-git", "landing_rounds")?, libgit2_rounds()?);
     let rounds = stage.size(40, 10) + WARM_UP;
     let http = measure_over(&server, None, rounds, &engine, Some(&libgit2)).await?;
     Ok(vec![http, measure_over(&server, Some(&ssh), rounds, &engine, None).await?])
@@ -161,9 +160,7 @@ fn write(folder: &Path, files: Vec<(String, String)>) -> Result<()> {
 
 /// A program that keeps a warm clone and lands what it is told to.
 struct Contender {
-    _child: Child,
-    orders: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    program: Program,
     repository: BareRepository,
     fleet: Fleet,
     _clone: TempDir,
@@ -178,29 +175,19 @@ impl Contender {
         fleet: Fleet,
     ) -> Result<Self> {
         let clone = fresh(Storage::Memory)?;
-        let mut command = tokio::process::Command::new(program);
+        let mut command = Command::new(program);
         command.arg(url).arg(clone.path().join("clone")).args(keys);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let orders = child.stdin.take().context("the program has no standard input")?;
-        let output = child.stdout.take().context("the program has no standard output")?;
-        let answers = BufReader::new(output).lines();
-        let mut started = Self { _child: child, orders, answers, repository, fleet, _clone: clone };
+        let mut started = Program::start(command)?;
         let said = started.answer().await?;
         ensure!(said == "ready", "{} said `{said}`", program.display());
-        Ok(started)
+        Ok(Self { program: started, repository, fleet, _clone: clone })
     }
 
     async fn land(&mut self, round: usize) -> Result<Duration> {
         let folder = fresh(Storage::Memory)?;
         write(folder.path(), edited(self.fleet, round))?;
-        self.orders.write_all(format!("{}\n", folder.path().display()).as_bytes()).await?;
-        Ok(Duration::from_micros(self.answer().await?.parse().context("a time in microseconds")?))
-    }
-
-    async fn answer(&mut self) -> Result<String> {
-        let line = tokio::time::timeout(PATIENCE, self.answers.next_line()).await??;
-        line.context("the program ended; its standard error says why")
+        let answer = self.program.order(&folder.path().display().to_string()).await?;
+        Ok(Duration::from_micros(answer.parse().context("a time in microseconds")?))
     }
 
     /// One commit for each round, and the last one's text.
@@ -279,17 +266,6 @@ impl Rounds {
         table.note("All files of the servers and of the clones are in memory.");
         table
     }
-}
-
-/// Builds the engine's own program.
-fn landing_rounds() -> Result<PathBuf> {
-    eprintln!("building landing_rounds (release profile)");
-    let mut command = Command::new("cargo");
-    command
-        .args(["build", "--locked", "--release", "--package", "windlass-git", "--example", "landing_rounds"])
-        .current_dir(root()?);
-    shown(&mut command)?;
-    Ok(target_folder()?.join("release/examples/landing_rounds"))
 }
 
 /// Builds libgit2's program, which is no part of the workspace.

@@ -1,16 +1,18 @@
 //! From a webhook to the commit on the remote, warm, beside a bare `git push` of an equal commit to the same server,
-//! in turns. Two instances of Windlass run: one with its data in memory, as everything else here, and one with it on
-//! disk, where every event and every intent is written through to the disk.
+//! in turns. Three instances of Windlass run: one with its data in memory, as everything else here, one with it on
+//! disk, where every event and every intent is written through to the disk, and one whose queue is on a NATS server.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 use windlass_testkit::config::ConfigFolder;
 use windlass_testkit::event::Push;
 use windlass_testkit::fleet::{FIRST_TAG, Fleet};
 use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::git_repository::{BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
+use windlass_testkit::nats::NatsServer;
 use windlass_testkit::ref_watch::RefWatch;
 use windlass_testkit::registry::Registry;
 use windlass_testkit::sender::Line;
@@ -20,6 +22,7 @@ use super::bare::{BarePush, BarePushes};
 use super::report::Table;
 use super::stage::{self, FLEET, Instance, PATIENCE, Stage};
 use crate::figures::{Figure, Samples, Target};
+use crate::setup;
 
 /// Rounds that are not counted: first connections, first reads.
 const WARM_UP: usize = 3;
@@ -31,8 +34,12 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
     let registry = stage.start_registry().await?;
     stage::push_all(&registry, fleet.policies, FIRST_TAG).await?;
     let server = GitServer::start(GitOptions::default())?;
-    let mut memory = Contender::start(stage, &server, &registry, fleet, Storage::Memory).await?;
-    let mut disk = Contender::start(stage, &server, &registry, fleet, Storage::Disk).await?;
+    setup::nats_server()?;
+    let queue = NatsServer::start().await?;
+    let at = Place { server: &server, registry: &registry, fleet };
+    let mut memory = Contender::start(stage, &at, "memory", fresh(Storage::Memory)?, None).await?;
+    let mut disk = Contender::start(stage, &at, "disk", stage::on_disk()?, None).await?;
+    let mut shared = Contender::start(stage, &at, "queue", fresh(Storage::Memory)?, Some(&queue)).await?;
     let total = rounds + WARM_UP;
     let mut bare = BarePushes::prepare(&server, "bare", fleet, &registry.host()).await?;
     for round in 0..total {
@@ -47,22 +54,31 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
             .push(&Fleet::image_path(round % fleet.policies), &tag(round), &tag(round))
             .await?;
         // The order changes, so that nobody always comes after the same other.
-        for turn in 0..3 {
-            match (round + turn) % 3 {
+        for turn in 0..4 {
+            match (round + turn) % 4 {
                 0 => measured.memory.push(memory.promote(&server, round, &digest).await?),
                 1 => measured.disk.push(disk.promote(&server, round, &digest).await?),
+                2 => measured.shared.push(shared.promote(&server, round, &digest).await?),
                 _ => measured.bare.push(bare.push().await?),
             }
         }
     }
-    memory.verify(total).await?;
-    disk.verify(total).await?;
+    for contender in [&memory, &disk, &shared] {
+        contender.verify(total).await?;
+    }
     measured.skip(WARM_UP);
-    Ok(vec![measured.table(fleet, &memory, &disk)?])
+    Ok(vec![measured.table(fleet, [&memory, &disk, &shared])?])
 }
 
 fn tag(round: usize) -> String {
     format!("1.0.{}", round + 1)
+}
+
+/// What all instances share.
+struct Place<'a> {
+    server: &'a GitServer,
+    registry: &'a Registry,
+    fleet: Fleet,
 }
 
 /// One instance with a repository of its own.
@@ -88,22 +104,18 @@ struct Promotion {
 impl Contender {
     async fn start(
         stage: &Stage,
-        server: &GitServer,
-        registry: &Registry,
-        fleet: Fleet,
-        storage: Storage,
+        at: &Place<'_>,
+        name: &str,
+        data: TempDir,
+        queue: Option<&NatsServer>,
     ) -> Result<Self> {
-        let name = format!("{FLEET}-{storage:?}").to_lowercase();
-        let host = registry.host();
-        let repository = fleet.create(server, &name, &host).await?;
+        let (name, fleet, host) = (format!("{FLEET}-{name}"), at.fleet, at.registry.host());
+        let repository = fleet.create(at.server, &name, &host).await?;
         let config = ConfigFolder::new()?;
         config.write("images.yaml", stage::images(&host, fleet.policies))?;
-        config.write("git.yaml", stage::git(&server.url(&name)))?;
-        let data = match storage {
-            Storage::Memory => fresh(Storage::Memory)?,
-            Storage::Disk => stage::on_disk()?,
-        };
-        let mut instance = stage.start(config, data).await?;
+        config.write("git.yaml", stage::git(&at.server.url(&name)))?;
+        let shares = queue.into_iter().flat_map(|queue| ["--queue".into(), queue.url().into()]).collect();
+        let mut instance = stage.start_with(config, data, shares).await?;
         instance.ready().await?;
         let line = Line::open(instance.address).await?;
         Ok(Self { instance, line, repository, fleet, host })
@@ -155,6 +167,7 @@ impl Contender {
 struct Rounds {
     memory: Vec<Promotion>,
     disk: Vec<Promotion>,
+    shared: Vec<Promotion>,
     bare: Vec<BarePush>,
 }
 
@@ -162,10 +175,11 @@ impl Rounds {
     fn skip(&mut self, rounds: usize) {
         self.memory.drain(..rounds);
         self.disk.drain(..rounds);
+        self.shared.drain(..rounds);
         self.bare.drain(..rounds);
     }
 
-    fn table(&self, fleet: Fleet, memory: &Contender, disk: &Contender) -> Result<Table> {
+    fn table(&self, fleet: Fleet, contenders: [&Contender; 3]) -> Result<Table> {
         let files = fleet.clusters * fleet.applications * fleet.files_each;
         let mut table = Table::new(format!(
             "event: webhook → commit on the remote; {files} files, {} markers, {} rounds in turns",
@@ -176,9 +190,12 @@ impl Rounds {
         let landed: Samples = self.bare.iter().map(|push| push.moved).collect();
         quantiles(&mut table, "bare git push, the whole process", &process);
         table.row("bare git push, until the branch moved, p50", Figure::time(landed.median()));
-        for (name, promotions, contender) in
-            [("data in memory", &self.memory, memory), ("data on disk", &self.disk, disk)]
-        {
+        let measured = [
+            ("data in memory", &self.memory),
+            ("data on disk", &self.disk),
+            ("queue on NATS, data in memory", &self.shared),
+        ];
+        for ((name, promotions), contender) in measured.into_iter().zip(contenders) {
             let moved: Samples = promotions.iter().map(|promotion| promotion.moved).collect();
             quantiles(&mut table, name, &moved);
             table.goal(

@@ -1,25 +1,22 @@
 //! Mirrors of a repository with 10,000 files: the first look at it, a look that finds nothing new, and a commit by
 //! somebody else. The first scan for markers, of a pack with deep delta chains, stands beside `git grep` in that pack.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout};
 use windlass_testkit::fleet::Fleet;
 use windlass_testkit::folder::{Storage, fresh};
 use windlass_testkit::git_repository::{self, BRANCH, BareRepository};
 use windlass_testkit::git_server::{GitOptions, GitServer};
-use windlass_testkit::locate::target_folder;
 
+use super::program::Program;
 use super::report::Table;
-use super::stage::{PATIENCE, Stage};
+use super::stage::Stage;
+use crate::build;
 use crate::figures::{Figure, Samples, Target};
-use crate::root;
-use crate::run::shown;
 
 const HOST: &str = "registry.example.org";
 /// Commits of the history whose pack has deep chains, and the files that each changes.
@@ -34,7 +31,7 @@ const SCAN_TO_GREP: f64 = 1.52;
 
 /// Runs everything and gives the table.
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
-    let program = build()?;
+    let program = build::example("windlass-git", "mirror_probe")?;
     let (fleet, server) = (Fleet::default(), GitServer::start(GitOptions::default())?);
     let plain = fleet.create(&server, "plain", HOST).await?;
     let deep = server.create_repository("deep", Vec::<(String, String)>::new()).await?;
@@ -175,11 +172,7 @@ async fn seed(folder: &Path, repository: &BareRepository) -> Result<()> {
 }
 
 /// The program that keeps a mirror and says how long each step took.
-struct Probe {
-    _child: Child,
-    orders: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
+struct Probe(Program);
 
 /// One look at the server.
 struct Look {
@@ -193,33 +186,27 @@ struct Look {
 
 impl Probe {
     fn start(program: &Path, url: &str, folder: &Path, prefix: &str) -> Result<Self> {
-        let mut command = tokio::process::Command::new(program);
-        command
-            .arg(url)
-            .arg(folder)
-            .arg(prefix)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let orders = child.stdin.take().context("the program has no standard input")?;
-        let output = child.stdout.take().context("the program has no standard output")?;
-        Ok(Self { _child: child, orders, answers: BufReader::new(output).lines() })
+        let mut command = Command::new(program);
+        command.arg(url).arg(folder).arg(prefix);
+        Program::start(command).map(Self)
     }
 
     async fn look(&mut self) -> Result<Look> {
-        self.orders.write_all(b"\n").await?;
-        self.answer().await
+        Look::read(&self.0.order("").await?)
     }
 
     async fn answer(&mut self) -> Result<Look> {
-        let line = tokio::time::timeout(PATIENCE, self.answers.next_line()).await??;
-        let line = line.context("the program ended; its standard error says why")?;
-        let said: Value = serde_json::from_str(&line).with_context(|| format!("reading `{line}`"))?;
+        Look::read(&self.0.answer().await?)
+    }
+}
+
+impl Look {
+    fn read(line: &str) -> Result<Self> {
+        let said: Value = serde_json::from_str(line).with_context(|| format!("reading `{line}`"))?;
         let number = |name: &str| said[name].as_f64().with_context(|| format!("`{line}` has no {name}"));
         let time = |name: &str| anyhow::Ok(Duration::from_secs_f64(number(name)? / 1000.0));
         let count = |name: &str| said[name].as_u64().and_then(|count| usize::try_from(count).ok());
-        Ok(Look {
+        Ok(Self {
             poll: time("poll")?,
             fetch: time("fetch")?,
             list: time("list")?,
@@ -228,14 +215,4 @@ impl Probe {
             markers: count("markers").context("a number of markers")?,
         })
     }
-}
-
-fn build() -> Result<PathBuf> {
-    eprintln!("building mirror_probe (release profile)");
-    let mut command = Command::new("cargo");
-    command
-        .args(["build", "--locked", "--release", "--package", "windlass-git", "--example", "mirror_probe"])
-        .current_dir(root()?);
-    shown(&mut command)?;
-    Ok(target_folder()?.join("release/examples/mirror_probe"))
 }

@@ -1,9 +1,11 @@
 //! What the measurements have in common: the programs, a running `windlass` with its folders, and the documents of the
 //! generated fleet's policies.
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
@@ -17,6 +19,8 @@ use windlass_testkit::registry::{Registry, RegistryOptions};
 use windlass_testkit::windlass::{Windlass, WindlassOptions};
 use windlass_testkit::{eventually, port, sender};
 
+use crate::figures::Samples;
+
 /// The Receiver's token.
 const TOKEN: &str = "webhook-token-for-benchmarks";
 /// The name of the GitRepository, of the automation, and of the repository on the Git server.
@@ -28,6 +32,8 @@ pub(crate) const INTERVAL: &str = "24h";
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 /// Pushes to the registry at one time.
 const PUSHERS: usize = 16;
+/// Writes of the disk's baseline.
+const SYNCS: usize = 100;
 
 /// What is measured, and how thoroughly.
 pub(crate) struct Stage {
@@ -53,6 +59,16 @@ impl Stage {
 
     /// Starts the program on a configuration, with `--data` in this folder; returns when it takes webhooks.
     pub(crate) async fn start(&self, config: ConfigFolder, data: TempDir) -> Result<Instance> {
+        self.start_with(config, data, Vec::new()).await
+    }
+
+    /// As [`Self::start`], with more arguments of `run`.
+    pub(crate) async fn start_with(
+        &self,
+        config: ConfigFolder,
+        data: TempDir,
+        arguments: Vec<OsString>,
+    ) -> Result<Instance> {
         let logs = fresh(Storage::Memory)?;
         let address = port::free()?;
         let windlass = Windlass::start(WindlassOptions {
@@ -60,7 +76,7 @@ impl Stage {
             data: data.path().to_owned(),
             listen: address,
             admin_listen: None,
-            arguments: Vec::new(),
+            arguments,
             environment: Vec::new(),
             log: logs.path().join("windlass.log"),
             program: Some(self.windlass.clone()),
@@ -137,6 +153,18 @@ pub(crate) fn on_disk() -> Result<TempDir> {
     let target = target_folder()?;
     let made = tempfile::Builder::new().prefix("windlass-bench-").tempdir_in(&target);
     made.with_context(|| format!("making a folder in {}", target.display()))
+}
+
+/// What the disk takes to make a small write durable: a baseline.
+pub(crate) fn synced(folder: &Path) -> Result<Samples> {
+    let mut file = std::fs::File::create(folder.join("baseline")).context("making a file")?;
+    let times = (0..SYNCS).map(|_| {
+        let started = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        Ok(started.elapsed())
+    });
+    times.collect::<std::io::Result<Samples>>().context("writing the baseline")
 }
 
 /// ImageRepositories, ImagePolicies and a Receiver for the first policies of the generated fleet.

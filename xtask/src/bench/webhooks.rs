@@ -1,10 +1,8 @@
 //! Durable webhooks accepted per second: unique events over kept connections, with `--data` on a real disk. The
 //! registry takes connections and never answers, so nothing but acceptance is done.
 
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use windlass_testkit::config::ConfigFolder;
@@ -15,7 +13,7 @@ use windlass_testkit::image::digest_of;
 use super::hooks::{Flood, flood};
 use super::report::Table;
 use super::stage::{self, Stage};
-use crate::figures::{Figure, Samples, Target};
+use crate::figures::{Figure, Target};
 
 /// Connections that are kept open, each with one request under way.
 const CONNECTIONS: usize = 64;
@@ -23,8 +21,6 @@ const CONNECTIONS: usize = 64;
 const LONGEST: Duration = Duration::from_secs(10);
 /// Before the clock starts: caches, the database's first growth.
 const WARM_UP: usize = 2_000;
-/// Writes of the baseline.
-const SYNCS: usize = 100;
 
 /// Floods an instance with events of many images, then another with events of one.
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
@@ -42,8 +38,10 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
         table.goal(format!("{name}: p99"), Figure::time(flood.waits.quantile(99)), Target::AtMost(100.0));
     }
     let folder = stage::on_disk()?;
-    table
-        .row("4 KiB written and synced to the same disk, p50", Figure::time(synced(folder.path())?.median()));
+    table.row(
+        "4 KiB written and synced to the same disk, p50",
+        Figure::time(stage::synced(folder.path())?.median()),
+    );
     table.note("The sender runs on the same processors.");
     Ok(vec![table])
 }
@@ -74,16 +72,4 @@ fn delivery(instance: &stage::Instance, host: &str, image: usize, number: usize)
     let digest = digest_of(tag.as_bytes());
     let push = Push { id: &id, host, repository: &repository, tag: Some(&tag), digest: &digest };
     stage::announcement(instance.address, &push)
-}
-
-/// What the disk takes to make a small write durable.
-fn synced(folder: &Path) -> Result<Samples> {
-    let mut file = std::fs::File::create(folder.join("baseline")).context("making a file")?;
-    let times = (0..SYNCS).map(|_| {
-        let started = Instant::now();
-        file.write_all(&[0; 4096])?;
-        file.sync_data()?;
-        Ok(started.elapsed())
-    });
-    times.collect::<std::io::Result<Samples>>().context("writing the baseline")
 }
