@@ -160,11 +160,6 @@ fn oracle(package: &str, in_target: &str) -> Result<PathBuf> {
     build_with_go(package, program)
 }
 
-/// The server of shared queues.
-pub(crate) fn nats_server() -> Result<PathBuf> {
-    oracle(NATS_SERVER, NATS_SERVER_IN_TARGET)
-}
-
 fn build_with_go(package: &str, program: PathBuf) -> Result<PathBuf> {
     eprintln!("building {package} (some minutes)");
     let folder = program.parent().context("a tool lies in a folder")?;

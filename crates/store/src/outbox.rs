@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use windlass_model::message::Notice;
 use windlass_model::{Kind, ObjectKey, ObjectRef};
 
-use crate::board::Touched;
 use crate::audit::{self, AuditEntry, AuditKind};
+use crate::board::Touched;
 use crate::column::{
     bounded, key_text, limit as sql_limit, micros, parse_json, parse_key, timestamp, unreadable, unsigned,
 };

@@ -154,18 +154,20 @@ impl Crowd {
     /// Waits until every share of the work is somebody's, so that all images were read.
     async fn divided(&self) -> Result<()> {
         eventually(PATIENCE, "the processes to divide the work", async || {
-            let (mut missing, mut pending) = (0, 0);
+            let (mut held, mut of, mut pending) = (0, 0, Vec::new());
             for member in &self.members {
                 let report = member.windlass.report().await?;
                 let shares =
-                    |which: &str| report["shares"][which].as_i64().context("a status without shares");
-                missing = if missing == 0 { shares("of")? } else { missing } - shares("held")?;
+                    |which: &str| report["shares"][which].as_u64().context("a status without shares");
                 ensure!(shares("held")? > 0, "a process has no share");
+                (held, of) = (held + shares("held")?, shares("of")?);
                 let resources = report["resources"].as_array().context("a status without resources")?;
-                pending += resources.iter().filter(|resource| resource["ready"] != "ready").count();
+                pending.extend(resources.iter().filter(|resource| resource["ready"] != "ready").cloned());
             }
-            let divided = self.options.queue.is_none() || missing == 0;
-            Ok((divided && pending == 0).then_some(()))
+            let divided = self.options.queue.is_none() || held == of;
+            ensure!(divided, "the processes have {held} of {of} shares");
+            ensure!(pending.is_empty(), "not ready yet: {pending:#?}");
+            Ok(Some(()))
         })
         .await
     }

@@ -10,10 +10,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use windlass_testkit::nats::NatsServer;
 
-use crate::figures::{Figure, Target, Unit};
 use super::program::Program;
 use super::report::Table;
 use super::stage::{self, Stage};
+use crate::figures::{Figure, Target, Unit};
 use crate::{build, setup};
 
 /// Callers that append at the same time: a lone one, as many as the webhooks' measurement has, and a crowd.

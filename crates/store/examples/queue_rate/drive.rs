@@ -1,11 +1,12 @@
 //! The store's callers: what takes webhooks, and what promotes.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use windlass_model::{Clock as _, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
-use windlass_store::{Delivery, LedgerWrite, Record, Store, Work};
+use windlass_store::{AuditEntry, AuditKind, Delivery, Keys, LedgerWrite, Record, Store, Work};
 
 use crate::{Failure, WallClock, milliseconds, rates};
 
@@ -146,22 +147,35 @@ fn delivery(run: Run, caller: u32, number: u32) -> Delivery {
         u64::from(caller) * u64::from(TAGS_A_SECOND) + u64::from(number)
     ));
     let hint = Hint::TagPushed { tag: tag.expect("digits and dots are a tag"), digest: None };
+    let (target, at) = (ObjectRef::new(Kind::ImageRepository, key(image)), WallClock.now());
+    let event = format!("ev-{process:x}-{first}-{caller}-{number}");
+    // What a webhook says of itself, as the watcher writes it.
+    let detail = json!({ "receiver": "apps/registry", "sender": "distribution", "claim": hint.to_string() });
+    let received = AuditEntry {
+        at,
+        kind: AuditKind::Received,
+        object: target.clone(),
+        detail,
+        event: Some(event.clone()),
+        about: BTreeSet::new(),
+    };
     Delivery {
         receiver: "apps/registry".into(),
         delivery_id: Some(format!("{process:08x}-{first:04x}-4e1f-{caller:04x}-{number:012x}")),
-        event: format!("ev-{process:x}-{first}-{caller}-{number}"),
-        received_at: WallClock.now(),
-        signals: vec![Signal { target: ObjectRef::new(Kind::ImageRepository, key(image)), hint }],
+        event,
+        received_at: at,
+        signals: vec![Signal { target, hint }],
+        audit: vec![received],
     }
 }
 
 /// Claims as the promoter does, and completes each work by itself. Ends after so many hints, or when nothing waits.
 async fn claim(store: Store, count: Option<u32>) -> Result<Value, Failure> {
-    let (started, mut changed) = (Instant::now(), store.changed());
+    let (started, mut changed) = (Instant::now(), store.changed(&Keys::ALL));
     let (mut ages, mut completions) = (Vec::new(), JoinSet::new());
     while count.is_none_or(|count| ages.len() < count as usize) {
         changed.mark_unchanged();
-        let works = store.claim(IN_PROGRESS, WallClock.now()).await?;
+        let works = store.claim(&Keys::ALL, IN_PROGRESS, WallClock.now()).await?;
         let now = WallClock.now();
         let nothing = works.is_empty();
         for work in works {

@@ -370,7 +370,7 @@ async fn visitor_changes_the_state_and_leaves_and_makes_no_queue() {
     let work = claim(&a.store).await.remove(0);
     let later = crate::support::at(TestClock::new().now_at(), 600);
     a.store.retry(&work.target, work.generation, later, "503").await.unwrap();
-    let mut changed = a.store.changed();
+    let mut changed = a.store.changed(&Keys::ALL);
     let visitor = Store::visit(folder.path(), &options(&server), TestClock::new()).await.unwrap();
     let asked = visitor.intervene(Intervention::Retry(Item::Work(repository("a")))).await.unwrap();
     assert_eq!(asked, Intervened::Changed(vec![Item::Work(repository("a"))]));
