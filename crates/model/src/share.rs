@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -64,9 +65,11 @@ impl fmt::Display for Share {
 
 /// Which namespaces are in a share, under one configuration. Every namespace, also one that nothing is configured in,
 /// is in exactly one share.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Division {
     share: Share,
+    /// What was divided.
+    whole: Option<Arc<Spec>>,
     /// The first namespace of the group, for each that is in a group with another.
     groups: BTreeMap<String, String>,
 }
@@ -91,8 +94,8 @@ impl Spec {
     /// What is worked on in a share. What others only refer to is left as it is: Secrets, Notifiers, Guards, Receivers
     /// and the labels of namespaces.
     #[must_use]
-    pub fn divided(&self, share: Share) -> Self {
-        let division = Division { share, groups: groups(self) };
+    pub fn divided(self: &Arc<Self>, share: Share) -> Self {
+        let division = Division { share, whole: Some(self.clone()), groups: groups(self) };
         let mut known = HashMap::new();
         let mut has =
             |namespace| *known.entry(namespace).or_insert_with_key(|name: &&str| division.has(name));
@@ -109,6 +112,13 @@ impl Spec {
             require_guard: self.require_guard,
             division,
         }
+    }
+}
+
+impl Spec {
+    /// What this is a share of: a Receiver is right also where it names what others work on.
+    pub fn whole(&self) -> &Self {
+        self.division.whole.as_deref().unwrap_or(self)
     }
 }
 
@@ -155,7 +165,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::load::readiness;
     use crate::load::testing::only;
+    use crate::name::Kind;
 
     const RESOURCES: &str = r"
 apiVersion: image.toolkit.fluxcd.io/v1
@@ -177,10 +189,25 @@ apiVersion: image.toolkit.fluxcd.io/v1
 kind: ImageRepository
 metadata: {name: own, namespace: team-c}
 spec: {image: registry.example/own, interval: 1m}
+---
+apiVersion: notification.toolkit.fluxcd.io/v1
+kind: Receiver
+metadata: {name: all, namespace: platform}
+spec:
+  type: harbor
+  secretRef: {name: token}
+  resources:
+    - {kind: ImageRepository, name: shared}
+    - {kind: ImageRepository, name: own, namespace: team-c}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: token, namespace: platform}
+stringData: {token: a-token-for-tests}
 ";
 
-    fn spec() -> Spec {
-        only(RESOURCES)
+    fn spec() -> Arc<Spec> {
+        Arc::new(only(RESOURCES))
     }
 
     #[test]
@@ -215,6 +242,9 @@ spec: {image: registry.example/own, interval: 1m}
         let repositories: Vec<_> = parts.iter().flat_map(|part| part.image_repositories.keys()).collect();
         assert_eq!(repositories.len(), spec.image_repositories.len());
         for part in &parts {
+            let named: Vec<_> =
+                readiness(part).into_keys().filter(|object| object.kind == Kind::Receiver).collect();
+            assert_eq!(named, [], "a Receiver may name what others work on");
             for policy in part.image_policies.values() {
                 assert!(part.image_repositories.contains_key(&policy.repository), "{}", policy.meta.key);
             }

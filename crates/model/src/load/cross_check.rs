@@ -281,13 +281,13 @@ impl<'s> Check<'s> {
             self.text(&about, FIELD, secret, TOKEN);
         }
         // One missing repository must not silence the webhook of the others.
-        let nothing = receiver.image_repositories(self.spec).is_empty();
+        let nothing = receiver.image_repositories(self.spec.whole()).is_empty();
         for (at, resource) in receiver.resources.iter().enumerate() {
             let field = format!("spec.resources[{at}]");
             match &resource.select {
                 ReceiverSelect::Name(name) => {
                     let key = ObjectKey::new(&resource.namespace, name);
-                    if !self.spec.image_repositories.contains_key(&key) {
+                    if !self.spec.whole().image_repositories.contains_key(&key) {
                         let message = format_args!("ImageRepository/{key} does not exist");
                         self.push(&about, Severity::Error, nothing, &field, message);
                     }
@@ -297,7 +297,7 @@ impl<'s> Check<'s> {
                         repository.meta.key.namespace == resource.namespace
                             && contains_all(&repository.meta.labels, labels)
                     };
-                    if !self.spec.image_repositories.values().any(|repository| matches(repository)) {
+                    if !self.spec.whole().image_repositories.values().any(|repository| matches(repository)) {
                         let message = format_args!(
                             "matches no ImageRepository of the namespace `{}`",
                             resource.namespace
