@@ -51,7 +51,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often an observer tries to read the log to its end.
 const LOOKS: u32 = 3;
-/// Messages after which the log is replaced by a snapshot: a few seconds of a newcomer's time.
+/// Messages after which the log is replaced by a snapshot, unless the state is large: a few seconds of a newcomer's time.
 const SNAPSHOT_EVERY: u64 = 20_000;
 
 /// What the tasks of a shared store work with.

@@ -21,7 +21,8 @@ pub struct NatsOptions {
     pub stream: String,
     /// Copies that a cluster keeps of each message; by default 3 in a cluster and 1 on a lone server.
     pub replicas: Option<usize>,
-    /// After how many messages the log is replaced by a snapshot; by default 20,000.
+    /// After how many messages the log is replaced by a snapshot; by default 20,000. A large state is copied less often:
+    /// when the log has come to a quarter of its size, and after ten times as many messages at the latest.
     pub snapshot_every: Option<u64>,
     /// A credentials file (JWT and nkey).
     pub credentials: Option<PathBuf>,

@@ -23,6 +23,12 @@ use crate::writer::Transaction;
 
 /// The copy on its way, beside the database.
 const FILE: &str = "snapshot.db";
+/// Up to this size, a state is copied whenever the log has grown: it takes less than a second.
+const SMALL: u64 = 64 << 20;
+/// A larger one is copied when the log has come to this part of its size, so that copying is not most of the work,
+const PART: u64 = 4;
+/// and no later than after as many times the messages: half a minute of a newcomer's time.
+const LATEST: u64 = 10;
 
 /// Replaces the log's beginning by a snapshot, whenever it has grown.
 pub(super) async fn make(link: Arc<Link>) {
@@ -45,6 +51,11 @@ impl Link {
             return Ok(());
         }
         let stream = self.names.open(&self.jetstream).await.map_err(server)?;
+        let State { bytes, messages, .. } = stream.get_info().await.map_err(server)?.state;
+        let grown = Grown { bytes, messages };
+        if !grown.is_worth_a_copy(self.readers.read(size).await.map_err(server)?, self.snapshot_every) {
+            return Ok(());
+        }
         let Some(bucket) = self.names.snapshots(&self.jetstream).await.map_err(server)? else {
             return Ok(());
         };
@@ -125,6 +136,28 @@ impl Link {
     }
 }
 
+/// Bytes of the state, without pages that are free.
+fn size(db: &Connection) -> rusqlite::Result<u64> {
+    let used = "SELECT (page_count - freelist_count) * page_size
+                FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()";
+    let bytes: i64 = db.query_row(used, [], |row| row.get(0))?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// What the log has come to since it was last replaced.
+#[derive(Debug, Clone, Copy)]
+struct Grown {
+    bytes: u64,
+    messages: u64,
+}
+
+impl Grown {
+    /// Whether the log is to be replaced by a copy of a state of so many bytes.
+    fn is_worth_a_copy(self, state: u64, snapshot_every: u64) -> bool {
+        state <= SMALL || self.bytes >= state / PART || self.messages >= snapshot_every * LATEST
+    }
+}
+
 /// The snapshots that are there, with the message that each goes up to.
 async fn snapshots(bucket: &ObjectStore) -> Result<Vec<(String, i64)>, FollowError> {
     let mut list = bucket.list().await.map_err(server)?;
@@ -161,4 +194,37 @@ async fn remove(file: &Path) -> Result<(), FollowError> {
 
 fn name(log: &str, sequence: i64) -> String {
     format!("{log}/{sequence}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_state_is_copied_when_its_log_is_worth_it_or_long() {
+        for (state, bytes, messages, expected) in [
+            (SMALL, 1_000, 20_000, true),
+            (SMALL + 4, 1_000, 20_000, false),
+            (1 << 30, (1 << 28) - 1, 20_000, false),
+            (1 << 30, 1 << 28, 20_000, true),
+            (1 << 40, 1 << 28, 199_999, false),
+            (1 << 40, 1 << 28, 200_000, true),
+        ] {
+            let grown = Grown { bytes, messages };
+            assert_eq!(grown.is_worth_a_copy(state, 20_000), expected, "{state} {grown:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_state_is_that_of_its_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = database::empty_copy().unwrap();
+        let insert = "INSERT INTO audit (at, kind, object, detail) VALUES (0, 'test', '', ?1)";
+        db.execute(insert, ["x".repeat(1 << 20)]).unwrap();
+        db.execute(insert, ["y".repeat(1 << 20)]).unwrap();
+        db.execute("DELETE FROM audit WHERE id = 1", []).unwrap();
+        let copy = folder.path().join(FILE);
+        db.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).unwrap();
+        assert_eq!(size(&db).unwrap(), std::fs::metadata(copy).unwrap().len());
+    }
 }
