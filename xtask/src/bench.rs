@@ -12,17 +12,20 @@ mod program;
 mod pure;
 mod queue;
 mod report;
+mod sizing;
 mod stage;
 mod webhooks;
 mod writers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 use windlass_testkit::chaos::point::has_fail_points;
 
 use crate::{build, setup};
+pub(crate) use sizing::{Sizing, run as size};
+
 use report::{Report, Table};
 use stage::Stage;
 
@@ -88,18 +91,7 @@ enum Output {
 /// Runs the measurements.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     setup::git()?;
-    let windlass = match &bench.windlass {
-        Some(program) => {
-            std::fs::canonicalize(program).with_context(|| format!("--windlass {}", program.display()))?
-        }
-        None => build::windlass(true)?,
-    };
-    ensure!(windlass.is_file(), "--windlass {} is not a program", windlass.display());
-    ensure!(
-        !has_fail_points(&windlass)?,
-        "{} was built with debug assertions: it has fail points, and its figures mean nothing",
-        windlass.display()
-    );
+    let windlass = windlass(bench.windlass.as_deref())?;
     let stage = Stage { windlass, registry: setup::any_registry()?, quick: bench.quick };
     let runtime = tokio::runtime::Runtime::new().context("making a runtime")?;
     let measured = runtime.block_on(async {
@@ -114,6 +106,20 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         println!("{:#}", report.json());
     }
     Ok(())
+}
+
+/// The program that is measured: the one that is given, or one that is built.
+fn windlass(given: Option<&Path>) -> Result<PathBuf> {
+    let Some(program) = given else { return build::windlass(true) };
+    let found =
+        std::fs::canonicalize(program).with_context(|| format!("--windlass {}", program.display()))?;
+    ensure!(found.is_file(), "--windlass {} is not a program", found.display());
+    ensure!(
+        !has_fail_points(&found)?,
+        "{} was built with debug assertions: it has fail points, and its figures mean nothing",
+        found.display()
+    );
+    Ok(found)
 }
 
 async fn measure(stage: &Stage, bench: &Bench) -> Result<Report> {

@@ -37,6 +37,8 @@ enum Command {
     Bench(bench::Bench),
     /// Break things on purpose, and check that nothing is lost, doubled or told twice
     Chaos(chaos::Chaos),
+    /// Plan memory, disk, processors and processes for a number of images and events, from measured costs
+    Sizing(bench::Sizing),
     /// Run the fuzz targets: random inputs for the parsers and the editor
     Fuzz(fuzz::Fuzz),
     /// Check the crate graph, purity, file sizes, manifests and links
@@ -60,6 +62,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test(checks) => checks::run(checks),
         Command::Bench(bench) => bench::run(bench),
         Command::Chaos(chaos) => chaos::run(chaos),
+        Command::Sizing(sizing) => bench::size(sizing),
         Command::Fuzz(fuzz) => fuzz::run(fuzz),
         Command::Tidy => tidy::run(),
     }

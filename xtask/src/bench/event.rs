@@ -2,6 +2,7 @@
 //! in turns. Three instances of Windlass run: one with its data in memory, as everything else here, one with it on
 //! disk, where every event and every intent is written through to the disk, and one whose queue is on a NATS server.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -147,6 +148,22 @@ impl Contender {
         Ok(Promotion { accepted, pushed, moved })
     }
 
+    async fn promote_all(&mut self, at: &Place<'_>, rounds: Range<usize>) -> Result<()> {
+        for round in rounds {
+            let image = Fleet::image_path(round % self.fleet.policies);
+            let digest = at.registry.images().push(&image, &tag(round), &tag(round)).await?;
+            self.promote(at.server, round, &digest).await?;
+        }
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<u64> {
+        let size = self.instance.restart().await?;
+        self.instance.ready().await?;
+        self.line = Line::open(self.instance.address).await?;
+        Ok(size)
+    }
+
     /// One commit for each round, and nothing but the expected edits.
     async fn verify(&self, rounds: usize) -> Result<()> {
         let commits = self.repository.log(BRANCH).await?.len() - 1;
@@ -160,6 +177,34 @@ impl Contender {
         );
         Ok(())
     }
+}
+
+/// What events with a commit of their own cost.
+pub(crate) struct Cost {
+    /// Processor time of each, all that the process did.
+    pub(crate) processor: Duration,
+    /// By which the state grew with each, in bytes.
+    pub(crate) written: f64,
+}
+
+/// Measures what an event with a commit of its own costs, in an instance that has nothing else to do.
+pub(crate) async fn cost(stage: &Stage) -> Result<Cost> {
+    let (warm, rounds) = (WARM_UP, stage.size(200, 40));
+    let (fleet, registry) = (Fleet::default(), stage.start_registry().await?);
+    stage::push_all(&registry, fleet.policies, FIRST_TAG).await?;
+    let server = GitServer::start(GitOptions::default())?;
+    let at = Place { server: &server, registry: &registry, fleet };
+    let mut contender = Contender::start(stage, &at, "cost", fresh(Storage::Memory)?, None).await?;
+    contender.promote_all(&at, 0..warm).await?;
+    let before = contender.restart().await?;
+    contender.promote_all(&at, warm..2 * warm).await?;
+    let busy = contender.instance.processor_time()?;
+    contender.promote_all(&at, 2 * warm..2 * warm + rounds).await?;
+    let busy = contender.instance.processor_time()?.saturating_sub(busy);
+    let grown = contender.restart().await?.saturating_sub(before);
+    let count = |number: usize| u32::try_from(number).context("there are few rounds");
+    let written = Figure::megabytes(grown).value * 1e6 / f64::from(count(rounds + warm)?);
+    Ok(Cost { processor: busy / count(rounds)?, written })
 }
 
 /// Everything that was measured.

@@ -10,7 +10,7 @@ use super::stage::PATIENCE;
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Program {
-    _child: Child,
+    child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
@@ -23,7 +23,12 @@ impl Program {
         let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         let orders = child.stdin.take().context("the program has no standard input")?;
         let output = child.stdout.take().context("the program has no standard output")?;
-        Ok(Self { _child: child, orders, answers: BufReader::new(output).lines() })
+        Ok(Self { child, orders, answers: BufReader::new(output).lines() })
+    }
+
+    /// The operating system's id of the process.
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.child.id().context("the program ended")
     }
 
     /// Gives an order and waits for its answer.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -183,6 +184,11 @@ impl Queue {
         let ready = program.answer().await?;
         ensure!(ready.contains("ready"), "the program said `{ready}`");
         Ok(Self { program, _folder: folder })
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        stage::processor_time(self.program.id()?)
     }
 
     /// Gives an order and reads the answer.

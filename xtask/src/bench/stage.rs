@@ -82,7 +82,7 @@ impl Stage {
             program: Some(self.windlass.clone()),
         })
         .await?;
-        Ok(Instance { windlass, address, _config: config, _data: data, _logs: logs })
+        Ok(Instance { windlass, address, data, _config: config, _logs: logs })
     }
 }
 
@@ -91,8 +91,8 @@ pub(crate) struct Instance {
     pub(crate) windlass: Windlass,
     pub(crate) address: SocketAddr,
     // After the program, so that they outlive it.
+    data: TempDir,
     _config: ConfigFolder,
-    _data: TempDir,
     _logs: TempDir,
 }
 
@@ -112,6 +112,25 @@ impl Instance {
             Ok((left < 0.5).then_some(()))
         })
         .await
+    }
+
+    /// Ends the program in order and starts it again on the same data; gives the size of the state between the two.
+    pub(crate) async fn restart(&mut self) -> Result<u64> {
+        self.windlass.terminate(PATIENCE).await?;
+        let state = self.data.path().join("windlass.db");
+        let size = std::fs::metadata(&state).with_context(|| format!("reading {}", state.display()))?.len();
+        self.windlass.restart().await?;
+        Ok(size)
+    }
+
+    /// Bytes of all files below the data folder.
+    pub(crate) fn disk(&self) -> Result<u64> {
+        size_below(self.data.path()).context("measuring the data folder")
+    }
+
+    /// The processor time that the process has used.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.windlass.id())
     }
 
     /// The process's memory, from the kernel.
@@ -146,6 +165,26 @@ impl Memory {
             anonymous: kibibytes("RssAnon")?,
         })
     }
+}
+
+/// User and system time of a process. The kernel counts in hundredths of a second.
+pub(crate) fn processor_time(process: u32) -> Result<Duration> {
+    let file = format!("/proc/{process}/stat");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file} (Linux only)"))?;
+    // The second field is the program's name in parentheses, which may hold anything; the third comes after it.
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks = fields.skip(11).take(2).map(str::parse::<u64>).collect::<Result<Vec<_>, _>>();
+    Ok(Duration::from_millis(10 * ticks.with_context(|| format!("reading {file}"))?.iter().sum::<u64>()))
+}
+
+fn size_below(folder: &Path) -> std::io::Result<u64> {
+    let mut size = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        size += if about.is_dir() { size_below(&entry.path())? } else { about.len() };
+    }
+    Ok(size)
 }
 
 /// A fresh folder beside the build's output: on a real disk, also where the system keeps temporary files in memory.
@@ -230,6 +269,15 @@ mod tests {
     fn a_process_has_memory_and_a_peak_that_is_no_smaller() {
         let memory = Memory::of(std::process::id()).unwrap();
         assert!(memory.resident > 0 && memory.peak >= memory.resident, "{memory:?}");
+    }
+
+    #[test]
+    fn a_process_that_works_uses_processor_time() {
+        let before = processor_time(std::process::id()).unwrap();
+        let mut sum = 0_u64;
+        while processor_time(std::process::id()).unwrap() == before {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
     }
 
     #[test]
