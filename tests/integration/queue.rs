@@ -25,15 +25,20 @@ const TAG: &str = "1.0.1";
 /// As many as `windlass::lead` makes.
 const SHARES: u64 = 16;
 
-fn on_queue(server: &NatsServer, more: &[&str]) -> WorldOptions {
-    let mut arguments: Vec<OsString> = vec!["--queue".into(), server.url().into()];
+pub(crate) fn on_queue(server: &NatsServer, more: &[&str]) -> WorldOptions {
+    on_queue_at(&server.url(), more)
+}
+
+/// As [`on_queue`], at another address if a link stands before the server.
+pub(crate) fn on_queue_at(url: &str, more: &[&str]) -> WorldOptions {
+    let mut arguments: Vec<OsString> = vec!["--queue".into(), url.into()];
     arguments.extend(more.iter().map(OsString::from));
     WorldOptions { arguments, ..WorldOptions::default() }
 }
 
 /// A process beside the world's, with a folder of its own.
-struct Second {
-    windlass: Windlass,
+pub(crate) struct Second {
+    pub(crate) windlass: Windlass,
     data: TempDir,
 }
 
@@ -65,7 +70,7 @@ async fn repositories(windlass: &Windlass) -> Result<BTreeSet<String>> {
 impl Second {
     /// Starts a process that promotes too, waits until the two have divided the work, and makes the one that has the
     /// images the world's.
-    async fn beside(world: &mut World) -> Result<Self> {
+    pub(crate) async fn beside(world: &mut World) -> Result<Self> {
         let mut second = Self::start(world, None).await?;
         divided(&[world.windlass(), &second.windlass]).await?;
         if !repositories(&second.windlass).await?.is_empty() {
@@ -75,7 +80,7 @@ impl Second {
         Ok(second)
     }
 
-    async fn start(world: &World, arguments: Option<Vec<OsString>>) -> Result<Self> {
+    pub(crate) async fn start(world: &World, arguments: Option<Vec<OsString>>) -> Result<Self> {
         let data = fresh(Storage::Memory)?;
         let first = world.windlass_options();
         let mut windlass = Windlass::start(WindlassOptions {
@@ -90,7 +95,7 @@ impl Second {
     }
 
     /// From here on, the world's process is this one.
-    fn replaces_the_first(self, world: &mut World) -> TempDir {
+    pub(crate) fn replaces_the_first(self, world: &mut World) -> TempDir {
         world.windlass = Some(self.windlass);
         self.data
     }

@@ -333,6 +333,7 @@ impl Member {
             environment: Vec::new(),
             log: logs.path().join("windlass.log"),
             program: options.windlass_program.clone(),
+            joins: None,
         })
         .await?;
         windlass.wait_ready(PATIENCE).await?;

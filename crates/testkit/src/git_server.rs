@@ -86,7 +86,12 @@ impl GitServer {
 
     /// The URL of a repository, without credentials.
     pub fn url(&self, name: &str) -> String {
-        format!("http://{}/{name}.git", self.address)
+        Self::url_at(self.address, name)
+    }
+
+    /// The same, reached at another address if a link stands before the server.
+    pub fn url_at(address: SocketAddr, name: &str) -> String {
+        format!("http://{address}/{name}.git")
     }
 
     /// Where it listens.

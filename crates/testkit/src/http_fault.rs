@@ -54,6 +54,11 @@ impl Proxy {
         Ok(Self { server: HttpServer::start(address, traffic.clone(), forward)?, traffic })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
     /// `127.0.0.1:PORT`
     pub fn host(&self) -> String {
         self.server.address().to_string()

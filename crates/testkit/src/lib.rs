@@ -1,5 +1,5 @@
 //! Real servers for tests, the demo and the benchmarks: a container registry, a Git server, an OpenSSH server, a stand-in for Slack, a
-//! reverse proxy that misbehaves on demand, services like Sigstore's, and the built `windlass` binary itself.
+//! reverse proxy and TCP links that misbehave on demand, services like Sigstore's, and the built `windlass` binary itself.
 //!
 //! Everything listens on a free loopback port, keeps its files in a fresh folder, and is stopped by the value that
 //! started it. In-process servers run on threads of their own, so a test may block without starving them.
@@ -28,10 +28,13 @@ pub mod hostile;
 pub mod http_fault;
 pub mod http_server;
 pub mod image;
+pub mod link;
 pub mod locate;
 mod merkle;
 pub mod metrics;
 pub mod nats;
+pub mod nats_cluster;
+pub mod nats_jwt;
 pub mod observed;
 pub mod port;
 pub mod process;

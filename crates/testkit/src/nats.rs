@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use async_nats::jetstream::{self, Context};
 use tempfile::TempDir;
 
 use crate::folder::{Storage, fresh};
@@ -33,7 +34,7 @@ impl NatsServer {
         Self::with("").await
     }
 
-    /// Starts a server with more lines of configuration: who may log in, TLS.
+    /// Starts a server with more lines of configuration: who may log in, TLS, bounds of JetStream.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -66,7 +67,7 @@ impl NatsServer {
         let (program, address) = (locate::nats_server()?, port::free()?);
         let files = folder.path().join("jetstream");
         let text = format!(
-            "listen: \"{address}\"\njetstream {{\nstore_dir: \"{}\"\n{jetstream}\n}}\n{configuration}\n",
+            "listen: \"{address}\"\nstore_dir: \"{}\"\njetstream {{\n{jetstream}\n}}\n{configuration}\n",
             files.display()
         );
         fs::write(folder.path().join("nats.conf"), text).context("writing the server's configuration")?;
@@ -93,13 +94,37 @@ impl NatsServer {
     /// # Errors
     /// When there is none.
     pub async fn delete_stream(&self, name: &str) -> Result<()> {
-        let client = async_nats::connect(self.url()).await.context("connecting to the server")?;
-        async_nats::jetstream::new(client).delete_stream(name).await.context("deleting a stream").map(drop)
+        self.jetstream().await?.delete_stream(name).await.context("deleting a stream").map(drop)
     }
 
     /// Kills the server, as a crash does.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Ends the server in order, as an operator does.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub async fn stop(&mut self) -> Result<()> {
+        if let Some(process) = &mut self.process {
+            process.terminate(PATIENCE).await?;
+        }
+        self.kill();
+        Ok(())
+    }
+
+    /// Whether it was started and not killed.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// A client of it. The server asks for no login.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn jetstream(&self) -> Result<Context> {
+        Ok(jetstream::new(async_nats::connect(self.url()).await.context("connecting to the server")?))
     }
 
     /// Starts it (again), with what it had stored.

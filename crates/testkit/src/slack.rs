@@ -76,7 +76,17 @@ impl Slack {
 
     /// The incoming webhook's address: a secret, as Slack's are.
     pub fn webhook_url(&self) -> String {
-        format!("http://{}{WEBHOOK_PATH}", self.address)
+        Self::webhook_url_at(self.address)
+    }
+
+    /// The same, reached at another address if a link stands before it.
+    pub fn webhook_url_at(address: SocketAddr) -> String {
+        format!("http://{address}{WEBHOOK_PATH}")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The base of Slack's API, for a Notifier's `apiURL`.

@@ -107,7 +107,7 @@ impl SshServer {
         &self.user
     }
 
-    /// The URL of a repository, reached at another address if a relay stands before the server.
+    /// The URL of a repository, reached at another address if a link stands before the server.
     pub fn url_at(&self, address: SocketAddr, repository: &Path) -> String {
         format!("ssh://{}@{address}{}", self.user, repository.display())
     }

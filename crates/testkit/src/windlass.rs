@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::folder::seen_from_outside;
 use crate::http_server::client;
 use crate::metrics::Metrics;
 use crate::observed::LEFT_TO_DO;
@@ -39,11 +40,18 @@ pub struct WindlassOptions {
     pub log: PathBuf,
     /// The program; by default what [`locate::windlass`] finds.
     pub program: Option<PathBuf>,
+    /// A process whose user and mount namespaces it joins; `data` is a path there.
+    pub joins: Option<u32>,
 }
 
 impl WindlassOptions {
     fn program(&self) -> Result<PathBuf> {
         self.program.clone().map_or_else(locate::windlass, Ok)
+    }
+
+    /// `--data`, as this process sees it.
+    fn data_here(&self) -> PathBuf {
+        self.joins.map_or_else(|| self.data.clone(), |process| seen_from_outside(process, &self.data))
     }
 }
 
@@ -194,7 +202,7 @@ impl Windlass {
     /// # Errors
     /// When the command fails or prints something else.
     pub async fn status(&self) -> Result<Value> {
-        let data = self.options.data.as_os_str().to_owned();
+        let data = self.options.data_here().into_os_string();
         let output =
             command(&["status".into(), "--data".into(), data, "--output".into(), "json".into()]).await?;
         let answered = matches!(output.status.code(), Some(0 | 1));
@@ -243,7 +251,7 @@ impl Windlass {
     /// # Errors
     /// When the command fails.
     pub async fn reconcile(&self, object: &str) -> Result<()> {
-        let data = self.options.data.as_os_str().to_owned();
+        let data = self.options.data_here().into_os_string();
         let output =
             run_to_end(&self.options.program()?, &["reconcile".into(), object.into(), "--data".into(), data])
                 .await?;
@@ -314,12 +322,20 @@ async fn run_to_end(program: &Path, arguments: &[OsString]) -> Result<Output> {
 }
 
 async fn spawn(options: &WindlassOptions) -> Result<(Process, Endpoint)> {
-    let mut command = Command::new(options.program()?);
+    let mut command = match options.joins {
+        None => Command::new(options.program()?),
+        Some(process) => {
+            let mut command = Command::new("nsenter");
+            command.args(["--user", "--mount", "--preserve-credentials", "--target", &process.to_string()]);
+            command.arg(options.program()?);
+            command
+        }
+    };
     command.env_clear().env("PATH", locate::search_path());
     command.envs(options.environment.iter().map(|(key, value)| (key, value)));
     command.args(run_arguments(options));
     let mut process = Process::spawn("windlass", &mut command, &options.log)?;
-    let (file, id) = (options.data.join(ENDPOINT_FILE), process.id());
+    let (file, id) = (options.data_here().join(ENDPOINT_FILE), process.id());
     let started = eventually(START, "windlass to say where it listens", async || {
         if let Err(ended) = process.expect_running() {
             return Ok(Some(Err(ended)));

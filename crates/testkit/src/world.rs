@@ -1,6 +1,7 @@
 //! Everything that one application needs, composed: a registry that announces pushes, a Git server, Slack, a
 //! configuration directory, and `windlass` itself. A test states what is special about it and nothing else.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::git_repository::{BRANCH, BareRepository, Commit};
 use crate::git_server::{GitAuth, GitOptions, GitServer};
 use crate::http_fault::Proxy;
 use crate::image::Pusher;
+use crate::link::Link;
 use crate::process::tail;
 use crate::registry::{Notifications, Registry, RegistryOptions};
 use crate::slack::Slack;
@@ -65,12 +67,26 @@ pub struct WorldOptions {
     pub files: Vec<(String, String)>,
     /// Where `--data` lies. A database that is to survive a power failure is on disk; a test need not be.
     pub data: Storage,
+    /// Before which servers a link stands, for Windlass to be cut off from them; the pusher goes over the registry's too.
+    /// A link before NATS is the test's own, as its server is.
+    pub links: Vec<Part>,
     /// Further arguments of `windlass run`.
     pub arguments: Vec<OsString>,
     /// The registry's program; by default what `locate::registry` finds.
     pub registry_program: Option<PathBuf>,
     /// The `windlass` program; by default what `locate::windlass` finds.
     pub windlass_program: Option<PathBuf>,
+}
+
+/// A server that Windlass speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The registry, with the proxy before it.
+    Registry,
+    /// The Git server.
+    Git,
+    /// The chat service.
+    Slack,
 }
 
 /// What a registry announces to Windlass.
@@ -97,6 +113,7 @@ impl Default for WorldOptions {
             notifier: true,
             files: Vec::new(),
             data: Storage::Memory,
+            links: Vec::new(),
             arguments: Vec::new(),
             registry_program: None,
             windlass_program: None,
@@ -110,7 +127,7 @@ pub struct World {
     pub windlass: Option<Windlass>,
     /// Stands between the registry and Windlass: what was announced, and how it was answered.
     pub hooks: Proxy,
-    /// Stands between Windlass (and the pusher) and the registry: its address is the image's host.
+    /// Stands between Windlass (and the pusher) and the registry.
     pub proxy: Proxy,
     /// The registry.
     pub registry: Registry,
@@ -127,6 +144,7 @@ pub struct World {
     /// `--data`
     pub data: TempDir,
     listen: SocketAddr,
+    links: BTreeMap<Part, Link>,
     options: WorldOptions,
     // Outside of `data`, so that a test may look at exactly what Windlass wrote there.
     logs: TempDir,
@@ -163,18 +181,20 @@ impl World {
         })
         .await?;
         let proxy = Proxy::start(registry.url())?;
-        let images = Pusher::new(proxy.url(), registry.credentials().cloned())?;
+        let git = GitServer::start(GitOptions { auth: options.git_auth.clone(), storage: Storage::Memory })?;
+        let slack = Slack::start()?;
+        let links = links(&options.links, &proxy, &git, &slack)?;
+        let host = host(&links, &proxy);
+        let images = Pusher::new(format!("http://{host}"), registry.credentials().cloned())?;
         let first_digest = images.push(REPOSITORY, &options.first_tag, &options.first_tag).await?;
         // Only now, so that the first thing that is announced is a test's own.
         if options.announces != Announces::Nothing {
             registry.set_notifications(Some(notifications)).await?;
         }
-        let git = GitServer::start(GitOptions { auth: options.git_auth.clone(), storage: Storage::Memory })?;
         let first = match options.digest.as_str() {
             "Never" => options.first_tag.clone(),
             _ => format!("{}@{first_digest}", options.first_tag),
         };
-        let host = proxy.host();
         let marked = (MANIFEST_PATH.to_owned(), manifest(&host, &first));
         let others =
             options.files.iter().map(|(path, text)| (path.clone(), text.replace(REGISTRY_PLACE, &host)));
@@ -188,10 +208,11 @@ impl World {
             images,
             git,
             repository,
-            slack: Slack::start()?,
+            slack,
             config: ConfigFolder::new()?,
             data: fresh(options.data)?,
             listen,
+            links,
             options,
             logs: fresh(Storage::Memory)?,
         };
@@ -221,6 +242,7 @@ impl World {
             environment: Vec::new(),
             log: self.logs.path().join(LOG_FILE),
             program: self.options.windlass_program.clone(),
+            joins: None,
         }
     }
 
@@ -251,11 +273,24 @@ impl World {
     /// # Errors
     /// When Windlass does not answer.
     pub async fn announce(&self, id: &str, tag: &str, digest: &str) -> Result<reqwest::Response> {
-        let host = self.proxy.host();
+        let host = self.host();
         let push = Push { id, host: &host, repository: REPOSITORY, tag: Some(tag), digest };
         let windlass = self.windlass.as_ref().context("Windlass is not started")?;
         let headers = [("authorization", TOKEN), ("content-type", ENVELOPE)];
         windlass.post(&self.webhook_path(), &headers, envelope(&[push]).to_string().into_bytes()).await
+    }
+
+    /// The image's host: the registry's proxy, or the link before it.
+    pub fn host(&self) -> String {
+        host(&self.links, &self.proxy)
+    }
+
+    /// The link before a server.
+    ///
+    /// # Panics
+    /// When the options ask for none there.
+    pub fn link(&self, part: Part) -> &Link {
+        self.links.get(&part).expect("the test's options ask for this link")
     }
 
     /// The Receiver's path.
@@ -274,7 +309,7 @@ impl World {
 
     /// What the marked file has to be, byte for byte, at this `tag` or `tag@digest`.
     pub fn expected_manifest(&self, reference: &str) -> String {
-        manifest(&self.proxy.host(), reference)
+        manifest(&self.host(), reference)
     }
 
     /// The commits on the branch, newest first, without the one that the repository started with.
@@ -311,7 +346,8 @@ impl World {
         let options = &self.options;
         let registry_secret = options.registry_authentication.then_some("registry-credentials");
         let git_secret = options.git_auth.is_some().then_some("git-credentials");
-        let image = format!("{}/{REPOSITORY}", self.proxy.host());
+        let image = format!("{}/{REPOSITORY}", self.host());
+        let git = self.links.get(&Part::Git).map_or(self.git.address(), Link::address);
         self.config.write(
             "images.yaml",
             config::documents([
@@ -323,7 +359,7 @@ impl World {
         self.config.write(
             "git.yaml",
             config::documents([
-                config::git_repository(NAMESPACE, FLEET, &self.git.url(FLEET), git_secret),
+                config::git_repository(NAMESPACE, FLEET, &GitServer::url_at(git, FLEET), git_secret),
                 config::automation(NAMESPACE, FLEET, &options.interval, "./"),
             ]),
         )?;
@@ -334,13 +370,14 @@ impl World {
     }
 
     fn secrets(&self) -> String {
+        let slack = self.links.get(&Part::Slack).map_or(self.slack.address(), Link::address);
         let mut secrets = vec![
             config::secret(NAMESPACE, "webhook-token", &[("token", TOKEN)]),
-            config::secret(NAMESPACE, "slack-webhook", &[("address", &self.slack.webhook_url())]),
+            config::secret(NAMESPACE, "slack-webhook", &[("address", &Slack::webhook_url_at(slack))]),
         ];
         if let Some((user, password)) = self.registry.credentials() {
             let name = "registry-credentials";
-            secrets.push(config::registry_secret(NAMESPACE, name, &self.proxy.host(), user, password));
+            secrets.push(config::registry_secret(NAMESPACE, name, &self.host(), user, password));
         }
         match &self.options.git_auth {
             None => {}
@@ -380,6 +417,19 @@ pub async fn run_prepared(
     let Err(error) = test(&mut world).await else { return Ok(()) };
     let (log, seen) = (tail(&world.log_text(), 200), world.seen_from_outside().await);
     Err(error.context(format!("Windlass's log:\n{log}\n{seen}\n")))
+}
+
+fn links(wanted: &[Part], proxy: &Proxy, git: &GitServer, slack: &Slack) -> Result<BTreeMap<Part, Link>> {
+    let target = |part| match part {
+        Part::Registry => proxy.address(),
+        Part::Git => git.address(),
+        Part::Slack => slack.address(),
+    };
+    wanted.iter().map(|part| Ok((*part, Link::start(target(*part))?))).collect()
+}
+
+fn host(links: &BTreeMap<Part, Link>, proxy: &Proxy) -> String {
+    links.get(&Part::Registry).map_or_else(|| proxy.host(), |link| link.address().to_string())
 }
 
 fn manifest(host: &str, reference: &str) -> String {

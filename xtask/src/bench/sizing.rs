@@ -12,8 +12,8 @@ use clap::Args;
 
 use self::constants::Measured;
 use self::model::{Machine, Scenario, Use};
-use crate::machine::machine;
 use super::stage::Stage;
+use crate::machine::machine;
 use crate::setup;
 
 /// No part of a division is planned to be used beyond this at the peak.

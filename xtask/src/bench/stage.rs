@@ -80,6 +80,7 @@ impl Stage {
             environment: Vec::new(),
             log: logs.path().join("windlass.log"),
             program: Some(self.windlass.clone()),
+            joins: None,
         })
         .await?;
         Ok(Instance { windlass, address, data, _config: config, _logs: logs })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use windlass_git::{CommitId, ErrorKind, GitError, Limits, PushOutcome, RemoteError, Retry, SshError};
+use windlass_testkit::link::Way;
 use windlass_testkit::ssh_server::SshOptions;
 
 use crate::support::ssh::{SshWorld, auth, everything};
@@ -155,7 +156,7 @@ async fn a_repository_that_is_not_there_is_told_with_the_servers_words() {
         let ssh = SshWorld::by(by, &SshOptions::default()).await;
         for name in ["srv/none.git", "srv"] {
             let mut config = ssh.config_with(ssh.auth());
-            config.url = ssh.server.url_at(ssh.relay.address(), &ssh.world.temp.path().join(name));
+            config.url = ssh.server.url_at(ssh.link.address(), &ssh.world.temp.path().join(name));
             let mirror = ssh.world.mirror_with(config, Limits::default()).await;
             let error = mirror.ls_refs(&["main"]).await.unwrap_err();
             assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Backoff), "{error:?}");
@@ -171,10 +172,10 @@ async fn a_connection_that_is_gone_is_made_again() {
         let mut mirror = ssh.mirror().await;
         let mut tip = update(&mut mirror, "main").await;
         for round in 0..3 {
-            ssh.relay.break_now();
+            ssh.link.cut();
             let prepared = edit(&mirror, tip, ONE, &format!("image: app:2.{round}\n"), "Update").await;
             land(&mut mirror, "main", Some(tip), &prepared).await;
-            ssh.relay.break_now();
+            ssh.link.cut();
             tip = update(&mut mirror, "main").await;
             assert_eq!(tip, prepared.id());
         }
@@ -194,7 +195,7 @@ async fn a_fetch_that_breaks_off_changes_nothing() {
         for bytes in [100_000, 250_000] {
             // Past a fresh handshake, and past the answer's first packet of at most 32 KiB: a line that ends before that
             // was dead already, and is replaced without a word.
-            ssh.relay.break_after_receiving(bytes);
+            ssh.link.cut_after(Way::ToClient, bytes);
             let error = mirror.fetch("main", tip).await.unwrap_err();
             assert_eq!((error.kind(), error.retry()), (ErrorKind::Network, Retry::Backoff), "{error:?}");
             assert_eq!(mirror.files(before, "", |_| true).await.unwrap().len(), 4);
@@ -212,7 +213,7 @@ async fn a_push_that_breaks_off_in_the_pack_has_not_landed() {
         let mut mirror = ssh.mirror().await;
         let tip = update(&mut mirror, "main").await;
         let prepared = edit(&mirror, tip, "noise.txt", &noise(400_000), "Noise").await;
-        ssh.relay.break_after_sending(200_000);
+        ssh.link.cut_after(Way::ToServer, 200_000);
         let outcome = push(&mut mirror, "main", Some(tip), &prepared).await;
         assert!(matches!(outcome, PushOutcome::Unknown { .. }), "{outcome:?}");
         assert_eq!(world.tip("main"), tip);
@@ -241,7 +242,7 @@ async fn a_push_whose_report_is_lost_is_found_and_not_made_twice() {
             })
             .await
             .unwrap();
-            ssh.relay.break_now();
+            ssh.link.cut();
             std::fs::write(&gone, "").unwrap();
         };
         let (outcome, ()) = tokio::join!(push(&mut mirror, "main", Some(tip), &prepared), breaking);

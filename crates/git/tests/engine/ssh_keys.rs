@@ -118,7 +118,7 @@ async fn another_servers_key_is_refused_for_good() {
     for by in BOTH {
         let ssh = SshWorld::by(by, &SshOptions::default()).await;
         let other = KeyPair::generate(&["-t", "ed25519"], "").unwrap();
-        let name = format!("[127.0.0.1]:{}", ssh.relay.address().port());
+        let name = format!("[127.0.0.1]:{}", ssh.link.address().port());
         let error =
             refusal(&ssh, auth(ssh.server.identity(), None, &format!("{name} {}", other.public))).await;
         assert_eq!((error.kind(), error.retry()), (ErrorKind::HostKey, Retry::OnChange), "{error:?}");
@@ -168,7 +168,7 @@ async fn only_the_known_types_of_host_keys_are_negotiated() {
     drop(mirror);
 
     let ecdsa = SshWorld::with(&SshOptions { host_keys: vec!["ecdsa"], ..SshOptions::default() }).await;
-    let name = format!("[127.0.0.1]:{}", ecdsa.relay.address().port());
+    let name = format!("[127.0.0.1]:{}", ecdsa.link.address().port());
     let error =
         refusal(&ecdsa, auth(ecdsa.server.identity(), None, &format!("{name} {}", other.public))).await;
     assert_eq!((error.kind(), error.retry()), (ErrorKind::HostKey, Retry::OnChange), "{error:?}");
@@ -180,7 +180,7 @@ async fn the_short_form_reaches_the_same_repository() {
     let ssh = SshWorld::new().await;
     let server: &SshServer = &ssh.server;
     let mut config = ssh.config_with(ssh.auth());
-    config.url = format!("{}@[{}]:{}", server.user(), ssh.relay.address(), ssh.world.repository().display());
+    config.url = format!("{}@[{}]:{}", server.user(), ssh.link.address(), ssh.world.repository().display());
     let mut mirror = ssh.world.mirror_with(config, Limits::default()).await;
     assert_eq!(update(&mut mirror, "main").await, ssh.world.tip("main"));
     assert!(mirror.remote().url().starts_with("ssh://"), "{:?}", mirror.remote());

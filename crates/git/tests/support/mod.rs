@@ -2,7 +2,6 @@
 //! the `git` program as the oracle.
 
 mod git;
-pub(crate) mod relay;
 mod server;
 pub(crate) mod ssh;
 

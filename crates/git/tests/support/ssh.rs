@@ -1,18 +1,18 @@
-//! A served repository over SSH: OpenSSH's server, with a relay before it.
+//! A served repository over SSH: OpenSSH's server, with a link before it.
 
 use std::error::Error;
 
 use windlass_git::{Auth, Implementation, Limits, Mirror, Remote, RemoteConfig, RemoteError};
+use windlass_testkit::link::Link;
 use windlass_testkit::ssh_server::{SshOptions, SshServer};
 
-use super::relay::Relay;
 use super::{World, clients};
 
 /// A world whose repository is reached over SSH.
 pub(crate) struct SshWorld {
     pub(crate) world: World,
     pub(crate) server: SshServer,
-    pub(crate) relay: Relay,
+    pub(crate) link: Link,
 }
 
 impl SshWorld {
@@ -28,12 +28,12 @@ impl SshWorld {
     pub(crate) async fn by(by: Implementation, options: &SshOptions) -> Self {
         let world = World::by(by).await;
         let server = SshServer::start(options).await.unwrap();
-        let relay = Relay::start(server.address()).await;
-        Self { world, server, relay }
+        let link = Link::start(server.address()).unwrap();
+        Self { world, server, link }
     }
 
     pub(crate) fn known_hosts(&self) -> String {
-        self.server.known_hosts_at(self.relay.address())
+        self.server.known_hosts_at(self.link.address())
     }
 
     pub(crate) fn auth(&self) -> Auth {
@@ -41,7 +41,7 @@ impl SshWorld {
     }
 
     pub(crate) fn config_with(&self, auth: Auth) -> RemoteConfig {
-        let url = self.server.url_at(self.relay.address(), &self.world.repository());
+        let url = self.server.url_at(self.link.address(), &self.world.repository());
         RemoteConfig { url, auth, ..self.world.config() }
     }
 

@@ -11,11 +11,11 @@ use windlass_testkit::nats::NatsServer;
 use super::constants::{Check, Constants, Measured};
 use super::model::Scenario;
 use crate::bench::event;
-use crate::figures::Figure;
 use crate::bench::hooks::{announcement, flood};
 use crate::bench::memory::{Read, mirroring};
 use crate::bench::queue::{Queue, Rates, number};
 use crate::bench::stage::{self, Instance, PATIENCE, Stage};
+use crate::figures::Figure;
 use crate::{build, setup};
 
 /// Callers that append at once, as in the benchmark of the queue.
