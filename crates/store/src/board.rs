@@ -20,6 +20,7 @@ pub(crate) struct Board {
     leases: watch::Sender<u64>,
     losses: watch::Sender<u64>,
     claimed: AtomicU64,
+    rewritten: Arc<AtomicU64>,
     returned: Mutex<Vec<Returned>>,
     something_returned: Notify,
     writer: mpsc::WeakSender<Request>,
@@ -106,6 +107,7 @@ impl Board {
             leases: watch::Sender::new(0),
             losses: watch::Sender::new(0),
             claimed: AtomicU64::new(0),
+            rewritten: Arc::default(),
             returned: Mutex::default(),
             something_returned: Notify::new(),
             writer,
@@ -131,6 +133,11 @@ impl Board {
     /// What the queue held is gone.
     pub(crate) fn announce_loss(&self) {
         self.losses.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// How often the database was written anew, in another file.
+    pub(crate) fn rewritten(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rewritten)
     }
 
     pub(crate) fn claimed(&self) -> u64 {

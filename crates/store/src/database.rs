@@ -40,8 +40,26 @@ pub(crate) fn supported_schema() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("there are a few migrations")
 }
 
-/// Opens the one connection that writes: durable on every commit, and migrated.
+/// Opens the one connection that writes: durable on every commit, and migrated. What the last process held is free, and
+/// what it was sending is due again.
 pub(crate) fn open_writer(path: &Path, use_of: Use) -> Result<Connection, OpenError> {
+    let connection = connect(path, use_of)?;
+    if use_of == Use::Embedded {
+        outbox::interrupt(&connection, 0).map_err(|source| explain(path, source))?;
+    }
+    Ok(connection)
+}
+
+/// As [`open_writer`], in the place of a connection whose files are gone: what it holds is held on.
+pub(crate) fn reopen_writer(path: &Path, use_of: Use, former: &Connection) -> Result<Connection, OpenError> {
+    let connection = connect(path, use_of)?;
+    if use_of == Use::Embedded {
+        hold_on(former, &connection).map_err(|source| explain(path, source))?;
+    }
+    Ok(connection)
+}
+
+fn connect(path: &Path, use_of: Use) -> Result<Connection, OpenError> {
     let explain = |source| explain(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(explain)?;
@@ -56,10 +74,14 @@ pub(crate) fn open_writer(path: &Path, use_of: Use) -> Result<Connection, OpenEr
     }
     prepare_writer(&connection).map_err(explain)?;
     let prepared = match use_of {
-        Use::Embedded => migrate(&mut connection, identity.schema).and_then(|()| take_over(&connection)),
+        Use::Embedded => {
+            migrate(&mut connection, identity.schema).and_then(|()| connection.execute_batch(HELD))
+        }
         Use::Shared => share(&mut connection, identity.schema),
     };
     prepared.map_err(explain)?;
+    // The first read makes the log's file.
+    connection.query_row("SELECT count(*) FROM work", [], |_| Ok(())).map_err(explain)?;
     Ok(connection)
 }
 
@@ -163,10 +185,21 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
-/// What the last process held is free, and what it was sending is due again.
-fn take_over(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(HELD)?;
-    outbox::interrupt(connection, 0).map(drop)
+/// Takes over the claims and leases of another connection.
+fn hold_on(former: &Connection, connection: &Connection) -> rusqlite::Result<()> {
+    let mut claims = former.prepare("SELECT work, generation, owner FROM claims")?;
+    let mut claims = claims.query([])?;
+    while let Some(row) = claims.next()? {
+        let claim: (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        connection.execute("INSERT INTO claims VALUES (?1, ?2, ?3)", claim)?;
+    }
+    let mut leases = former.prepare("SELECT name, term, owner FROM leases")?;
+    let mut leases = leases.query([])?;
+    while let Some(row) = leases.next()? {
+        let lease: (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        connection.execute("INSERT INTO leases VALUES (?1, ?2, ?3)", lease)?;
+    }
+    Ok(())
 }
 
 /// Makes the database a copy of a shared state. The mark comes first, so that a crash leaves no database of another use.

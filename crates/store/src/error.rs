@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::ErrorCode;
 use windlass_failpoint::Injected;
 
-use crate::folder::DELETE_ADVICE;
+use crate::folder::{DELETE_ADVICE, OpenError};
 
 /// Why the store could not do what was asked. It names the database file; [`Self::kind`] and
 /// [`Self::disposition`] are for the caller.
@@ -45,7 +45,7 @@ impl fmt::Display for StoreError {
         let path = self.path.display();
         match (&self.cause, self.kind()) {
             (Cause::Closed, _) => write!(f, "the store {path} is closed"),
-            (Cause::Unavailable(why), _) => f.write_str(why),
+            (Cause::Unavailable(why) | Cause::Files(why), _) => f.write_str(why),
             (Cause::Stale(what), _) => write!(f, "the store {path} refused a report: {what}"),
             (Cause::Invalid(what), _) => write!(f, "the store {path} cannot hold {what}"),
             (Cause::Sqlite(_), StoreErrorKind::Full) => {
@@ -67,7 +67,9 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
             Cause::Sqlite(error) => Some(&**error),
-            Cause::Closed | Cause::Unavailable(_) | Cause::Stale(_) | Cause::Invalid(_) => None,
+            Cause::Closed | Cause::Files(_) | Cause::Unavailable(_) | Cause::Stale(_) | Cause::Invalid(_) => {
+                None
+            }
         }
     }
 }
@@ -127,6 +129,8 @@ pub enum Disposition {
 #[derive(Debug, Clone)]
 pub(crate) enum Cause {
     Sqlite(Arc<rusqlite::Error>),
+    /// The database's files are gone and cannot be written anew.
+    Files(String),
     Closed,
     Unavailable(String),
     Stale(String),
@@ -137,6 +141,7 @@ impl Cause {
     pub(crate) fn kind(&self) -> StoreErrorKind {
         match self {
             Cause::Sqlite(error) => kind_of(error),
+            Cause::Files(_) => StoreErrorKind::Io,
             Cause::Closed => StoreErrorKind::Closed,
             Cause::Unavailable(_) => StoreErrorKind::Unavailable,
             Cause::Stale(_) => StoreErrorKind::Stale,
@@ -148,6 +153,16 @@ impl Cause {
 impl From<rusqlite::Error> for Cause {
     fn from(error: rusqlite::Error) -> Self {
         Cause::Sqlite(Arc::new(error))
+    }
+}
+
+impl From<OpenError> for Cause {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Database { source, .. } | OpenError::Corrupt { source, .. } => source.into(),
+            OpenError::Io { ref source, .. } => Cause::Files(format!("{error}: {source}")),
+            error => Cause::Files(error.to_string()),
+        }
     }
 }
 

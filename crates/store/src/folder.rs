@@ -165,7 +165,7 @@ fn create_private_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Opens or creates a file that only its owner can read, and takes wider rights away from an existing one.
-fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

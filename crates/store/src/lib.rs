@@ -22,6 +22,7 @@ mod keys;
 mod lease;
 mod ledger;
 mod outbox;
+mod place;
 mod prune;
 mod queue;
 mod read_only;

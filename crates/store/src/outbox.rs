@@ -18,6 +18,7 @@ use crate::column::{
 };
 use crate::error::Cause;
 use crate::keys::Keys;
+use crate::queue::{self, longest};
 use crate::subject::Subject;
 use crate::writer::Transaction;
 
@@ -116,16 +117,19 @@ pub(crate) fn insert(transaction: &mut Transaction<'_>, new: &NewNotice) -> Resu
 /// The ids of up to `limit` due notices of these Notifiers, the longest due first, as [`take`] takes them.
 pub(crate) fn due(db: &Connection, of: &Keys, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, notifier FROM outbox WHERE state = 'waiting' AND not_before <= ?1 ORDER BY not_before, seq",
+        "SELECT id, notifier FROM outbox WHERE state = 'waiting' AND not_before > ?1 AND not_before <= ?2
+         ORDER BY not_before, seq",
     )?;
-    let mut rows = statement.query([micros(now)])?;
     let mut ids = Vec::new();
-    while ids.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        let notifier = row.get_ref(1)?.as_str()?;
-        if of.have(|| parse_key(notifier)) {
-            ids.push(row.get(0)?);
+    for (after, up_to) in queue::due_times(now) {
+        let mut rows = statement.query([after, up_to])?;
+        while ids.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let notifier = row.get_ref(1)?.as_str()?;
+            if of.have(|| parse_key(notifier)) {
+                ids.push(row.get(0)?);
+            }
         }
     }
     Ok(ids)
@@ -151,10 +155,10 @@ pub(crate) fn take(
             .db
             .prepare_cached(
                 "UPDATE outbox SET state = 'sending', sender = ?2, attempts = attempts + 1
-                 WHERE id = ?1 AND state = 'waiting' AND not_before <= ?3
+                 WHERE id = ?1 AND state = 'waiting' AND (not_before <= ?3 OR not_before > ?4)
                  RETURNING notifier, notice, attempts - 1, interrupted",
             )?
-            .query_row(params![id, transaction.owner, micros(now)], |row| {
+            .query_row(params![id, transaction.owner, micros(now), longest(now)], |row| {
                 Ok(DueRow {
                     notifier: row.get(0)?,
                     notice: row.get(1)?,
@@ -201,7 +205,13 @@ pub(crate) fn retry(
             "UPDATE outbox SET state = 'waiting', not_before = ?2, error = ?3, interrupted = interrupted + ?4
              WHERE id = ?1 AND state = 'sending' AND sender = ?5",
         )?
-        .execute(params![id, micros(not_before), bounded(error), unknown, transaction.owner])?;
+        .execute(params![
+            id,
+            micros(not_before).min(longest(transaction.now)),
+            bounded(error),
+            unknown,
+            transaction.owner
+        ])?;
     transaction.changes.outbox = Touched::All;
     expect_sending(id, changed)
 }

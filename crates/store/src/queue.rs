@@ -4,6 +4,8 @@
 //! in memory alone: they cost no disk write and end with the process, while the work itself stays. Processes that share
 //! a queue keep them with the rest of the state, and they end with their owner's membership (`member.rs`).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,10 @@ use crate::error::Cause;
 use crate::keys::Keys;
 use crate::record::{self, Record};
 use crate::writer::Transaction;
+
+/// Nothing is put off for longer. So a time that lies further ahead was set by a clock that ran ahead, or was set back
+/// since, and says nothing: what has it is due.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// A key to work on, held by whoever claimed it until `complete` or `retry`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,20 +81,28 @@ struct DueRow {
 pub(crate) fn due(db: &Connection, of: &Keys, limit: usize, now: Timestamp) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare_cached(
         "SELECT target FROM work
-         WHERE not_before <= ?1 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
+         WHERE not_before > ?1 AND not_before <= ?2 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)
          ORDER BY not_before, id",
     )?;
-    let mut rows = statement.query([micros(now)])?;
     let mut targets = Vec::new();
-    while targets.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        let target = row.get_ref(0)?.as_str()?;
-        if of.have(|| parse_object(target).map(|object| object.key)) {
-            targets.push(target.to_owned());
+    for (after, up_to) in due_times(now) {
+        let mut rows = statement.query([after, up_to])?;
+        while targets.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let target = row.get_ref(0)?.as_str()?;
+            if of.have(|| parse_object(target).map(|object| object.key)) {
+                targets.push(target.to_owned());
+            }
         }
     }
     Ok(targets)
+}
+
+/// What is due lies in one of these spans of time, after the first and up to the second: before `now`, or so far ahead
+/// that the clock was set back since it was put off.
+pub(crate) fn due_times(now: Timestamp) -> [(i64, i64); 2] {
+    [(i64::MIN, micros(now)), (longest(now), i64::MAX)]
 }
 
 /// Takes those of these keys that are due and that nobody holds, in this order.
@@ -103,9 +117,10 @@ pub(crate) fn claim(
             .db
             .prepare_cached(
                 "SELECT id, generation, attempts, first_at FROM work
-                 WHERE target = ?1 AND not_before <= ?2 AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)",
+                 WHERE target = ?1 AND (not_before <= ?2 OR not_before > ?3)
+                     AND NOT EXISTS (SELECT 1 FROM claims WHERE work = work.id)",
             )?
-            .query_row(params![target, micros(now)], |row| {
+            .query_row(params![target, micros(now), longest(now)], |row| {
                 Ok(DueRow {
                     id: row.get(0)?,
                     generation: row.get(1)?,
@@ -193,15 +208,22 @@ pub(crate) fn retry(
     reason: String,
 ) -> Result<(), Cause> {
     let held = release(transaction, target, generation)?;
-    let due = if held.current == held.claimed { not_before } else { not_before.min(transaction.now) };
+    let latest =
+        if held.current == held.claimed { longest(transaction.now) } else { micros(transaction.now) };
+    let due = micros(not_before).min(latest);
     transaction
         .db
         .prepare_cached(
             "UPDATE work SET attempts = attempts + 1, not_before = ?2, reason = ?3 WHERE id = ?1",
         )?
-        .execute(params![held.work, micros(due), bounded(reason)])?;
+        .execute(params![held.work, due, bounded(reason)])?;
     transaction.changes.work.add(&target.key.namespace);
     Ok(())
+}
+
+/// The furthest time for which something can be put off.
+pub(crate) fn longest(now: Timestamp) -> i64 {
+    micros(now).saturating_add(i64::try_from(LONGEST_WAIT.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Frees a claim whose caller never received it; nothing else changes.

@@ -38,7 +38,7 @@ impl ReadOnly {
         }
         let opened = tokio::task::spawn_blocking(move || {
             let connection = database::check_readable(&path)?;
-            Ok(Self { readers: Readers::new(path, vec![connection]) })
+            Ok(Self { readers: Readers::new(path, vec![connection], Arc::default()) })
         });
         opened.await.unwrap_or_else(|error| {
             let source = std::io::Error::other(error);

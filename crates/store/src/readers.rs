@@ -1,6 +1,7 @@
 //! The reading side: a few connections that see the last committed state while the writer works.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -16,13 +17,17 @@ const READERS: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: Arc<Path>,
-    idle: Mutex<Vec<Connection>>,
+    /// Each with the database that it reads: the how manieth of this process.
+    idle: Mutex<Vec<(Connection, u64)>>,
     permits: Arc<Semaphore>,
+    /// How often the writer had to write the database anew.
+    rewritten: Arc<AtomicU64>,
 }
 
 impl Readers {
-    pub(crate) fn new(path: Arc<Path>, open: Vec<Connection>) -> Arc<Self> {
-        Arc::new(Self { path, idle: Mutex::new(open), permits: Arc::new(Semaphore::new(READERS as usize)) })
+    pub(crate) fn new(path: Arc<Path>, open: Vec<Connection>, rewritten: Arc<AtomicU64>) -> Arc<Self> {
+        let idle = Mutex::new(open.into_iter().map(|connection| (connection, 0)).collect());
+        Arc::new(Self { path, idle, permits: Arc::new(Semaphore::new(READERS as usize)), rewritten })
     }
 
     /// The database file.
@@ -42,9 +47,9 @@ impl Readers {
         let answer = tokio::task::spawn_blocking(move || {
             // The permit ends with the connection's use, not with the caller's interest in it.
             let _permit = permit;
-            let connection = readers.take()?;
-            let answer = query(&connection);
-            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let reader = readers.take()?;
+            let answer = query(&reader.0);
+            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             answer
         });
         // The runtime cancels a blocking task only while it shuts down.
@@ -60,8 +65,13 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn take(&self) -> rusqlite::Result<Connection> {
+    fn take(&self) -> rusqlite::Result<(Connection, u64)> {
+        let rewritten = self.rewritten.load(Ordering::SeqCst);
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| database::open_reader(&self.path), Ok)
+        match idle {
+            // Where its files were deleted, it still tells what is known, until the writer has written them anew.
+            Some(reader) if reader.1 == rewritten => Ok(reader),
+            _ => Ok((database::open_reader(&self.path)?, rewritten)),
+        }
     }
 }

@@ -87,8 +87,8 @@ impl Link {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(ANSWER);
         let names = match presence {
-            Presence::Member => Names::new(options, client.server_info().cluster.is_some()),
-            Presence::Visitor => Names::as_found(options),
+            Presence::Member => Names::new(options, &client.server_info()),
+            Presence::Visitor => Names::as_found(options, &client.server_info()),
         };
         names.open(&jetstream).await?;
         let (writer, board, path) = Writer::start(dir, Use::Shared, Arc::clone(&clock)).await?;
@@ -97,7 +97,7 @@ impl Link {
             jetstream,
             names,
             writer: Arc::new(writer),
-            readers: Readers::new(path, Vec::new()),
+            readers: Readers::new(path, Vec::new(), board.rewritten()),
             board,
             clock,
             folder: dir.into(),

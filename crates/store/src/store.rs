@@ -70,7 +70,7 @@ impl Store {
     /// Another process runs on the folder, or what is in it cannot be used; see [`OpenError`].
     pub async fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (writer, board, path) = Writer::start(dir, Use::Embedded, Arc::clone(&clock)).await?;
-        let readers = Readers::new(path, Vec::new());
+        let readers = Readers::new(path, Vec::new(), board.rewritten());
         Ok(Self { inner: Arc::new(Inner { writer: Arc::new(writer), readers, board, clock, shared: None }) })
     }
 
@@ -161,7 +161,8 @@ impl Store {
         self.append(delivery).await.map(|_| ())
     }
 
-    /// Claims up to `limit` of these keys that are due at `now` and that nobody holds, the longest due first. A key is held by
+    /// Claims up to `limit` of these keys that are due at `now` and that nobody holds, the longest due first. A key whose time
+    /// lies more than five minutes ahead is due too: the clock was set back since it was put off. A key is held by
     /// one caller at a time, until `complete` or `retry`, or until the process ends. If this future is dropped before
     /// it answers, nothing stays claimed.
     pub async fn claim(&self, of: &Keys, limit: usize, now: Timestamp) -> Result<Vec<Work>, StoreError> {
@@ -193,8 +194,8 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a claim without success: the key keeps its hints, counts one attempt more and is due at `not_before`, or
-    /// at once if a signal came meanwhile. `reason` is for people, is cut at 1 KiB, and must hold no secret.
+    /// Ends a claim without success: the key keeps its hints, counts one attempt more and is due at `not_before`, after
+    /// five minutes at the latest, or at once if a signal came meanwhile. `reason` is for people, is cut at 1 KiB, and must hold no secret.
     ///
     /// # Errors
     /// `Stale` when the claim was ended already.
@@ -315,8 +316,8 @@ impl Store {
         self.ask(Command::Ping).await.map(drop)
     }
 
-    /// Takes up to `limit` notices of these Notifiers that are due at `now`, the longest due first, and marks them
-    /// durably as being sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
+    /// Takes up to `limit` notices of these Notifiers that are due at `now` (as keys are, see [`Self::claim`]), the longest
+    /// due first, and marks them durably as being sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
     /// the process ends; then it is due again with `repeat` set. If this future is dropped before it answers, nothing
     /// stays marked.
     pub async fn outbox_due(
@@ -343,7 +344,7 @@ impl Store {
         self.ask(Command::OutboxSent { id, at }).await.map(drop)
     }
 
-    /// The notice did not arrive: send it again, not before `not_before`. `error` is for people, is cut at 1 KiB, and
+    /// The notice did not arrive: send it again, not before `not_before`, after five minutes at the latest. `error` is for people, is cut at 1 KiB, and
     /// must hold no secret.
     pub async fn outbox_retry(&self, id: &str, not_before: Timestamp, error: &str) -> Result<(), StoreError> {
         let (id, error) = (id.to_owned(), error.to_owned());

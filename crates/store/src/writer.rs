@@ -5,6 +5,7 @@
 //! answered only after the commit is on disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -19,6 +20,7 @@ use crate::command::Command;
 use crate::database;
 use crate::error::{Cause, StoreErrorKind};
 use crate::folder::{Folder, OpenError};
+use crate::place::{self, Place};
 use crate::queue;
 
 /// Most requests in one transaction: bounds the time until the first of them is answered.
@@ -219,6 +221,8 @@ struct WriterThread {
     // Declared before the folder, so that the connection is closed before the lock is released.
     db: Connection,
     folder: Folder,
+    path: Arc<Path>,
+    place: Place,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     use_of: Use,
@@ -236,7 +240,9 @@ impl WriterThread {
         let path = folder.database()?;
         let db = database::open_writer(&path, use_of)?;
         let generation = queue::last_generation(&db).map_err(|source| database::explain(&path, source))?;
-        Ok((Self { db, folder, clock, board, use_of, generation }, path))
+        let place = Place::of(&path);
+        let thread = Self { db, folder, path: Arc::clone(&path), place, clock, board, use_of, generation };
+        Ok((thread, path))
     }
 
     fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -260,7 +266,7 @@ impl WriterThread {
             }
             self.commit(writes);
         }
-        let closed = self.close();
+        let closed = self.stay_in_place().and(self.close());
         for reply in closing {
             let _ = reply.send(closed.clone());
         }
@@ -278,6 +284,7 @@ impl WriterThread {
     }
 
     fn transact(&mut self, writes: &mut [Box<dyn Write>], changes: &mut Changes) -> Result<(), Cause> {
+        self.stay_in_place()?;
         self.statement("BEGIN IMMEDIATE")?;
         // What is given back to a shared queue goes through its log.
         let returned = match self.use_of {
@@ -296,7 +303,20 @@ impl WriterThread {
                 tracing::error!(%error, "the store could not roll back");
             }
         }
-        result
+        // What was committed into a file that is gone is not durable: it must not be acknowledged.
+        result.and_then(|()| self.stay_in_place())
+    }
+
+    /// Writes the database anew where its files were deleted under this process.
+    fn stay_in_place(&mut self) -> Result<(), Cause> {
+        if Place::of(&self.path) == self.place {
+            return Ok(());
+        }
+        tracing::error!(path = %self.path.display(), "the database was deleted while this process runs on it; it is written anew");
+        self.db = place::write_anew(&self.db, &self.path, self.use_of)?;
+        self.place = Place::of(&self.path);
+        self.board.rewritten().fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     fn run_all(

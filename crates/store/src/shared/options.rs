@@ -1,14 +1,18 @@
 //! How a NATS server is reached, and why it could not be.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 
 use crate::folder::OpenError;
 
 /// Longest wait for a server that accepts a connection, at the start.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The server is asked for a sign of life this often. After three that do not come, the connection is given up, so that
+/// a partition is noticed, and said, within seconds; the client's default would take three minutes.
+const PING: Duration = Duration::from_secs(3);
 /// A lost connection is tried again this often: others take over what this process holds within seconds.
 const RECONNECT: Duration = Duration::from_millis(250);
 
@@ -53,7 +57,27 @@ pub enum ConnectError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The server does not let us in.
+    #[error("NATS at {servers} refuses the login: {advice}")]
+    Refused {
+        /// Where.
+        servers: String,
+        /// What to do.
+        advice: String,
+        /// What it said.
+        source: async_nats::ConnectError,
+    },
+    /// One side does not trust the other's certificate, or misses one.
+    #[error("no TLS connection to NATS at {servers}: {advice}")]
+    Tls {
+        /// Where.
+        servers: String,
+        /// What to do.
+        advice: String,
+        /// What went wrong.
+        source: async_nats::ConnectError,
     },
     /// No server takes us.
     #[error("no connection to NATS at {servers}")]
@@ -74,10 +98,14 @@ pub enum ConnectError {
         reason: String,
     },
     /// The stream is not as it must be.
-    #[error("the stream `{stream}` has `{field}` {found}, and {wanted} is needed; {advice}")]
+    #[error(
+        "the stream `{stream}` (nats-server {version}) has `{field}` {found}, and {wanted} is needed; {advice}"
+    )]
     Mismatch {
         /// The stream.
         stream: String,
+        /// The server's version.
+        version: Box<str>,
         /// The field of its configuration.
         field: &'static str,
         /// What the server says.
@@ -85,7 +113,7 @@ pub enum ConnectError {
         /// What it must be.
         wanted: String,
         /// What to do.
-        advice: String,
+        advice: &'static str,
     },
     /// There is no such stream, and whoever only looks makes none.
     #[error(
@@ -118,8 +146,67 @@ pub(super) async fn connect(options: &NatsOptions) -> Result<Client, ConnectErro
     let servers = options.servers.split(',').map(|server| address(server.trim()));
     let servers = servers.collect::<Result<Vec<_>, _>>()?;
     let login = login(options).await?;
-    let failed = |source| ConnectError::Connect { servers: options.servers.clone(), source };
-    login.connect(servers).await.map_err(failed)
+    let encrypted = servers.iter().any(ServerAddr::tls_required);
+    login.connect(servers).await.map_err(|source| explain(options, encrypted, source))
+}
+
+/// Says what to do about a connection that did not come about.
+fn explain(options: &NatsOptions, encrypted: bool, source: async_nats::ConnectError) -> ConnectError {
+    let servers = options.servers.clone();
+    match source.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            ConnectError::Refused { servers, advice: login_advice(options), source }
+        }
+        ConnectErrorKind::Tls => ConnectError::Tls { servers, advice: tls_advice(options), source },
+        // A server that misses a certificate says so after the handshake, by an alert or by hanging up.
+        ConnectErrorKind::Io if encrypted && was_connected(&source) => {
+            ConnectError::Tls { servers, advice: tls_advice(options), source }
+        }
+        _ => ConnectError::Connect { servers, source },
+    }
+}
+
+fn login_advice(options: &NatsOptions) -> String {
+    let NatsOptions { credentials, nkey, token, .. } = options;
+    match credentials.as_ref().or(nkey.as_ref()).or(token.as_ref()) {
+        Some(file) => format!(
+            "{} must hold a login of a user of this server, and one that has neither expired nor been revoked",
+            file.display()
+        ),
+        None => {
+            "it wants one: name its file with --queue-credentials, --queue-nkey or --queue-token-file".into()
+        }
+    }
+}
+
+fn tls_advice(options: &NatsOptions) -> String {
+    let authority = match &options.ca {
+        Some(file) => format!("{} must hold the authority of the server's certificate", file.display()),
+        None => "name the authority of the server's certificate with --queue-ca, unless the system trusts it"
+            .into(),
+    };
+    let own = match &options.certificate {
+        Some((file, _)) => format!("the server must trust the authority of {}", file.display()),
+        None => "where the server asks for a client's certificate (`verify: true`), name one with \
+                 --queue-certificate and --queue-certificate-key"
+            .into(),
+    };
+    format!("{authority}; {own}")
+}
+
+/// Whether there was a connection when it failed.
+fn was_connected(error: &async_nats::ConnectError) -> bool {
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::InvalidData
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    })
 }
 
 /// Reads an address. Logins come from files, for a command line can be read by everybody on the machine.
@@ -139,6 +226,7 @@ async fn login(options: &NatsOptions) -> Result<ConnectOptions, ConnectError> {
     let mut connect = ConnectOptions::new()
         .name("windlass")
         .connection_timeout(CONNECT)
+        .ping_interval(PING)
         .reconnect_delay_callback(|_| RECONNECT)
         .event_callback(|event| async move { tracing::info!(%event, "NATS") });
     if let Some(path) = &options.credentials {

@@ -1,6 +1,7 @@
 //! The way into the log: whatever waits goes into the next message (group commit), one message at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -14,6 +15,9 @@ use crate::shared::{ANSWER, Expected, Link, PAUSE};
 
 /// Most commands in one message.
 const BATCH: usize = 512;
+/// A message that is not acknowledged within this is sent again. That costs nothing, for it comes under the same id; and
+/// where a cluster's leader was lost with it, it is what finds the next one.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A request to the publisher.
 pub(super) enum Asked {
@@ -187,28 +191,37 @@ impl Link {
         *self.expected() = Some(Expected { id: id.clone(), seen });
         let mut unknown = false;
         loop {
-            let publish = self.publish_once(&id, message.clone());
+            if unknown && self.expect_connection().is_err() {
+                // The client keeps what it cannot send yet: once is enough.
+                if let Ok(outcome) = timeout(PAUSE, &mut outcome).await {
+                    return Ok(outcome.ok());
+                }
+                continue;
+            }
+            let publish = timeout(AGAIN, self.publish_once(&id, message.clone()));
             let published = tokio::select! {
                 biased;
                 outcome = &mut outcome => return Ok(outcome.ok()),
                 published = publish => published,
             };
             match published {
-                Ok(()) => {}
-                Err(error) if !unknown && is_refusal(&error) => {
+                // One that was taken is seen at once, unless the server lost it since.
+                Ok(Ok(())) => {
+                    if let Ok(outcome) = timeout(ANSWER, &mut outcome).await {
+                        return Ok(outcome.ok());
+                    }
+                }
+                Ok(Err(error)) if !unknown && is_refusal(&error) => {
                     self.expected().take();
                     return Err(self.unavailable(shown(&error)));
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     tracing::debug!(%error, id, "a message may not have reached the log; it is sent again");
                     sleep(PAUSE).await;
                 }
+                Err(_) => tracing::debug!(id, "a message was not acknowledged; it is sent again"),
             }
             unknown = true;
-            // One that was taken is seen at once, unless the server lost it since.
-            if let Ok(outcome) = timeout(ANSWER, &mut outcome).await {
-                return Ok(outcome.ok());
-            }
         }
     }
 

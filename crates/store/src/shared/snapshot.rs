@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::State;
@@ -11,6 +12,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::board::{Changes, Touched};
 use crate::database;
@@ -29,25 +31,37 @@ const SMALL: u64 = 64 << 20;
 const PART: u64 = 4;
 /// and no later than after as many times the messages: half a minute of a newcomer's time.
 const LATEST: u64 = 10;
+/// Between two looks whether the snapshot is still there: a newcomer waits no longer than this.
+const LOOK: Duration = Duration::from_secs(10);
 
-/// Replaces the log's beginning by a snapshot, whenever it has grown.
+/// Replaces the log's beginning by a snapshot, whenever it has grown, and where somebody deleted the snapshot. One of
+/// all processes does it.
 pub(super) async fn make(link: Arc<Link>) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        link.grown.notified().await;
-        if let Err(error) = link.snapshot().await {
-            tracing::warn!(%error, "no snapshot of the shared queue could be made; its log grows until one can");
+        tokio::select! {
+            () = link.grown.notified() => if let Err(error) = link.replace_beginning().await {
+                tracing::warn!(%error, "no snapshot of the shared queue could be made; its log grows until one can");
+            },
+            _ = look.tick() => if let Err(error) = link.keep_reachable().await {
+                tracing::debug!(%error, "whether there is a snapshot of the shared queue cannot be seen");
+            },
         }
     }
 }
 
 impl Link {
-    async fn snapshot(&self) -> Result<(), FollowError> {
-        let looked = self
-            .writer
-            .run(|transaction| Ok((Position::read(transaction.db)?.member, member::all(transaction.db)?)));
-        let (own, members) = looked.await?;
-        // One of all does it: the longest-standing.
-        if members.first() != Some(&own) {
+    /// Whether this process is the one: the longest-standing.
+    async fn makes_snapshots(&self) -> Result<bool, Cause> {
+        let looked = |transaction: &mut Transaction<'_>| {
+            Ok(member::all(transaction.db)?.first() == Some(&Position::read(transaction.db)?.member))
+        };
+        self.writer.run(looked).await
+    }
+
+    async fn replace_beginning(&self) -> Result<(), FollowError> {
+        if !self.makes_snapshots().await? {
             return Ok(());
         }
         let stream = self.names.open(&self.jetstream).await.map_err(server)?;
@@ -56,6 +70,32 @@ impl Link {
         if !grown.is_worth_a_copy(self.readers.read(size).await.map_err(server)?, self.snapshot_every) {
             return Ok(());
         }
+        self.snapshot().await
+    }
+
+    /// Without a snapshot that reaches the log's beginning, no newcomer can join.
+    async fn keep_reachable(&self) -> Result<(), FollowError> {
+        if self.expect_connection().is_err() || !self.makes_snapshots().await? {
+            return Ok(());
+        }
+        let info =
+            self.names.open(&self.jetstream).await.map_err(server)?.get_info().await.map_err(server)?;
+        let (log, first) = (log_of(&info), info.state.first_sequence);
+        let Some(bucket) = self.names.snapshots(&self.jetstream).await.map_err(server)? else {
+            return Ok(());
+        };
+        let reached = |(name, sequence): &(String, i64)| {
+            *name == self::name(&log, *sequence) && reaches(*sequence, first)
+        };
+        if first <= 1 || snapshots(&bucket).await?.iter().any(reached) {
+            return Ok(());
+        }
+        tracing::warn!("the snapshot of the shared queue was deleted; another one is made");
+        self.snapshot().await
+    }
+
+    async fn snapshot(&self) -> Result<(), FollowError> {
+        let stream = self.names.open(&self.jetstream).await.map_err(server)?;
         let Some(bucket) = self.names.snapshots(&self.jetstream).await.map_err(server)? else {
             return Ok(());
         };
@@ -100,9 +140,8 @@ impl Link {
             }
             None => None,
         };
-        let reaches = |sequence: i64| u64::try_from(sequence).unwrap_or(0) + 1 >= first;
         match bucket.zip(newest) {
-            Some((bucket, (name, sequence))) if reaches(sequence) => {
+            Some((bucket, (name, sequence))) if reaches(sequence, first) => {
                 let file = self.folder.join(FILE);
                 download(&bucket, &name, &file).await?;
                 self.replace(Some(&file), log, member).await?;
@@ -121,7 +160,7 @@ impl Link {
                 Some(file) => Connection::open(file)?,
                 None => database::empty_copy()?,
             };
-            Backup::new(&source, db)?.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
+            Backup::new(&source, db)?.run_to_completion(i32::MAX, Duration::ZERO, None)?;
             db.execute("UPDATE position SET log = ?1, member = ?2", rusqlite::params![log, member])?;
             Ok(())
         };
@@ -156,6 +195,11 @@ impl Grown {
     fn is_worth_a_copy(self, state: u64, snapshot_every: u64) -> bool {
         state <= SMALL || self.bytes >= state / PART || self.messages >= snapshot_every * LATEST
     }
+}
+
+/// Whether the log goes on where a snapshot ends.
+fn reaches(sequence: i64, first: u64) -> bool {
+    u64::try_from(sequence).unwrap_or(0) + 1 >= first
 }
 
 /// The snapshots that are there, with the message that each goes up to.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_nats::ServerInfo;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream};
@@ -27,18 +28,22 @@ pub(super) struct Names {
     replicas: usize,
     /// Whether what is there is taken as it is, and nothing is made.
     as_found: bool,
+    /// The version of the server that we were connected to first.
+    version: String,
 }
 
 impl Names {
-    pub(super) fn new(options: &NatsOptions, clustered: bool) -> Self {
+    pub(super) fn new(options: &NatsOptions, server: &ServerInfo) -> Self {
+        let clustered = server.cluster.is_some();
         let replicas = options.replicas.unwrap_or(if clustered { IN_A_CLUSTER } else { 1 });
-        Self { servers: options.servers.clone(), stream: options.stream.clone(), replicas, as_found: false }
+        let (servers, stream) = (options.servers.clone(), options.stream.clone());
+        Self { servers, stream, replicas, as_found: false, version: server.version.clone() }
     }
 
     /// For who comes to look, or for one change: how the stream is set up is the others' business, and only the meaning
     /// of its messages is compared.
-    pub(super) fn as_found(options: &NatsOptions) -> Self {
-        Self { as_found: true, ..Self::new(options, false) }
+    pub(super) fn as_found(options: &NatsOptions, server: &ServerInfo) -> Self {
+        Self { as_found: true, ..Self::new(options, server) }
     }
 
     /// Where the log's messages are published.
@@ -155,10 +160,11 @@ impl Names {
             None => Ok(()),
             Some((field, found, wanted, advice)) => Err(ConnectError::Mismatch {
                 stream: self.stream.clone(),
+                version: self.version.clone().into(),
                 field,
                 found: if found.is_empty() { "nothing".to_owned() } else { found },
                 wanted,
-                advice: advice.to_owned(),
+                advice,
             }),
         }
     }
@@ -177,9 +183,14 @@ fn shown(value: &impl std::fmt::Debug) -> String {
 mod tests {
     use super::*;
 
+    fn server(cluster: Option<&str>) -> ServerInfo {
+        let cluster = cluster.map(str::to_owned);
+        ServerInfo { version: "2.9.1".to_owned(), cluster, ..ServerInfo::default() }
+    }
+
     fn refused(edit: impl FnOnce(&mut Config)) -> String {
         let options = NatsOptions { stream: "windlass".into(), ..NatsOptions::default() };
-        let names = Names::new(&options, false);
+        let names = Names::new(&options, &server(None));
         let mut echoed = names.config();
         edit(&mut echoed);
         names.check(&echoed).map_or_else(|error| error.to_string(), |()| String::new())
@@ -191,6 +202,7 @@ mod tests {
         assert_eq!(refused(|config| config.max_bytes = 1 << 30), "", "the operator's choice");
         let error = refused(|config| config.num_replicas = 3);
         assert!(error.contains("`num_replicas` 3, and 1 is needed"), "{error}");
+        assert!(error.contains("nats-server 2.9.1"), "{error}");
         let error = refused(|config| config.max_age = Duration::from_mins(1));
         assert!(error.contains("`max_age` 60s, and 0ns is needed"), "{error}");
     }
@@ -205,8 +217,8 @@ mod tests {
     #[test]
     fn visitor_takes_the_stream_as_it_is_but_for_the_format_of_its_messages() {
         let options = NatsOptions { stream: "windlass".into(), ..NatsOptions::default() };
-        let names = Names::as_found(&options);
-        let mut found = Names::new(&options, true).config();
+        let names = Names::as_found(&options, &server(None));
+        let mut found = Names::new(&options, &server(Some("three"))).config();
         found.max_age = Duration::from_mins(1);
         names.check(&found).unwrap();
         found.metadata.insert(FORMAT_KEY.to_owned(), "1".to_owned());
@@ -218,9 +230,9 @@ mod tests {
     #[test]
     fn cluster_keeps_three_copies_unless_told_otherwise() {
         let options = NatsOptions { stream: "windlass".into(), ..NatsOptions::default() };
-        assert_eq!(Names::new(&options, false).config().num_replicas, 1);
-        assert_eq!(Names::new(&options, true).config().num_replicas, 3);
+        assert_eq!(Names::new(&options, &server(None)).config().num_replicas, 1);
+        assert_eq!(Names::new(&options, &server(Some("three"))).config().num_replicas, 3);
         let five = NatsOptions { replicas: Some(5), ..options };
-        assert_eq!(Names::new(&five, true).config().num_replicas, 5);
+        assert_eq!(Names::new(&five, &server(Some("three"))).config().num_replicas, 5);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::duplicate_mod, reason = "the contract is tested twice, once for each kind of store")]
 
+mod cluster;
 mod crash;
 mod embedded;
 mod login;

@@ -11,6 +11,8 @@ fn world() -> World {
 
 #[path = "contract/audit.rs"]
 mod audit;
+#[path = "contract/clock.rs"]
+mod clock;
 #[path = "contract/intervention.rs"]
 mod intervention;
 #[path = "contract/leases.rs"]

@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::time::timeout;
 use windlass_model::ObjectKey;
-use windlass_store::{Disposition, Keys, OpenError, ReadOnly, Record, Store, StoreErrorKind};
+use windlass_store::{Appended, Disposition, Keys, OpenError, ReadOnly, Record, Store, StoreErrorKind};
 
 use crate::support::{World, delivery, hints, pushed, repository, signal};
 
@@ -200,4 +202,66 @@ async fn row_of_a_newer_version_is_left_alone_and_stops_nothing() {
     assert_eq!(world.claim(&store).await, []);
     assert_eq!(store.load_latest().await.unwrap(), []);
     assert_eq!(store.load_states().await.unwrap(), []);
+}
+
+/// The files of a database, as an operator may delete them.
+const FILES: [&[&str]; 3] =
+    [&["windlass.db"], &["windlass.db-wal"], &["windlass.db", "windlass.db-wal", "windlass.db-shm"]];
+
+#[tokio::test]
+async fn database_that_is_deleted_under_its_process_is_written_anew_with_all_that_it_held() {
+    for files in FILES {
+        let world = World::new();
+        let store = world.open().await;
+        let first = delivery(Some("1"), world.now(), vec![signal("a", "1.0"), signal("b", "1.0")]);
+        store.append(first.clone()).await.unwrap();
+        let held = store.claim(&Keys::ALL, 1, world.now()).await.unwrap().remove(0);
+        let lease = store.lease("lane").await.unwrap();
+        assert_eq!(store.depth().await.unwrap().claimed, 1);
+        for file in files {
+            fs::remove_file(world.folder.path().join(file)).unwrap();
+        }
+        assert_eq!(store.depth().await.unwrap().waiting, 1, "{files:?}: readers go on meanwhile");
+        let second = delivery(Some("2"), world.now(), vec![signal("b", "1.1")]);
+        assert_eq!(store.append(second.clone()).await.unwrap(), Appended::New);
+        // What is acknowledged is in its place: a process that is killed now loses none of it.
+        let copy = World::new();
+        for file in ["windlass.db", "windlass.db-wal"] {
+            fs::copy(world.folder.path().join(file), copy.folder.path().join(file)).unwrap();
+        }
+        let after = copy.open().await;
+        for known in [first, second] {
+            assert_eq!(after.append(known).await.unwrap(), Appended::Duplicate, "{files:?}");
+        }
+        assert_eq!(copy.claim(&after).await.len(), 2);
+        // And what is held is held on.
+        assert!(timeout(Duration::ZERO, lease.lost()).await.is_err());
+        store.complete(&held.target, held.generation, Record::default()).await.unwrap();
+        let work = world.claim_one(&store).await;
+        assert_eq!((&work.target, hints(&work)), (&repository("b"), vec![pushed("1.0"), pushed("1.1")]));
+        assert_eq!(store.depth().await.unwrap().claimed, 1, "{files:?}: readers see the new file");
+        drop(lease);
+        store.close().await.unwrap();
+        let mode = fs::metadata(database(&world)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        assert_eq!(hints(&world.claim_one(&world.open().await).await).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn database_that_cannot_be_written_anew_takes_nothing_until_it_can() {
+    let world = World::new();
+    let store = world.open().await;
+    store.signal(vec![signal("a", "1.0")], "x").await.unwrap();
+    fs::remove_file(database(&world)).unwrap();
+    // A folder in the way of the copy.
+    let obstacle = world.folder.path().join("windlass.db-anew/in the way");
+    fs::create_dir_all(&obstacle).unwrap();
+    let error = store.signal(vec![signal("b", "1.0")], "x").await.unwrap_err();
+    assert_eq!((error.kind(), error.disposition()), (StoreErrorKind::Io, Disposition::Retry), "{error}");
+    assert!(error.to_string().contains("windlass.db-anew"), "{error}");
+    fs::remove_dir_all(obstacle.parent().unwrap()).unwrap();
+    store.signal(vec![signal("b", "1.0")], "x").await.unwrap();
+    drop(store);
+    assert_eq!(world.claim(&world.open().await).await.len(), 2);
 }

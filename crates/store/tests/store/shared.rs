@@ -16,6 +16,7 @@ use windlass_store::{
     NatsOptions, NewNotice, OpenError, ReadOnly, Record, Store, StoreErrorKind, Work,
 };
 use windlass_testkit::eventually;
+use windlass_testkit::link::Link;
 use windlass_testkit::nats::NatsServer;
 
 use crate::support::{
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the issue of a killed process may cost.
 const TAKE_OVER: Duration = Duration::from_secs(5);
 const EVERYBODY: Keys = Keys::ALL;
+/// Three signs of life of three seconds that do not come, on a machine that does other things as well.
+const NOTICED: Duration = Duration::from_secs(20);
 
 /// A process on the queue, as far as the store sees one: a folder of its own.
 struct Member {
@@ -247,6 +250,118 @@ async fn snapshot_takes_the_place_of_the_log() {
 }
 
 #[tokio::test]
+async fn snapshot_that_is_deleted_is_made_again_and_a_newcomer_joins() {
+    let server = NatsServer::start().await.unwrap();
+    let options = NatsOptions { snapshot_every: Some(20), ..options(&server) };
+    let a = member_with(&options).await;
+    let jetstream = jetstream(&server).await;
+    let mut number = 0;
+    let shortened = async || {
+        number += 1;
+        a.store.record(seen(&format!("1.{number}"))).await.unwrap();
+        let info = jetstream.get_stream("windlass").await?.get_info().await?;
+        Ok((info.state.first_sequence > 20).then_some(()))
+    };
+    eventually(PATIENCE, "a snapshot", shortened).await.unwrap();
+    jetstream.delete_object_store("windlass-state").await.unwrap();
+    let new = timeout(PATIENCE, member_with(&options)).await.expect("it joins");
+    assert_eq!(new.store.load_tags(&key("a")).await.unwrap().len(), number);
+    new.store.record(seen("2.0")).await.unwrap();
+    a.store.ping().await.unwrap();
+    assert_eq!(a.store.load_tags(&key("a")).await.unwrap().len(), number + 1);
+}
+
+#[tokio::test]
+async fn full_stream_refuses_what_is_new_and_loses_nothing() {
+    let server = NatsServer::start().await.unwrap();
+    let (a, b) = (member(&server).await, member(&server).await);
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim_when_due(&b.store).await;
+    let jetstream = jetstream(&server).await;
+    let bound = async |bytes: i64| {
+        let mut config = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap().config;
+        config.max_bytes = bytes;
+        jetstream.update_stream(&config).await.unwrap();
+    };
+    let info = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap();
+    bound(i64::try_from(info.state.bytes).unwrap() + 1).await;
+    for store in [&a.store, &b.store] {
+        let error = store.signal(vec![signal("b", "1.0")], "poll").await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("maximum bytes exceeded"), "{error}");
+    }
+    let error = b.store.complete(&work.target, work.generation, seen("1.0")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    bound(-1).await;
+    b.store.complete(&work.target, work.generation, seen("1.0")).await.unwrap();
+    a.store.signal(vec![signal("b", "1.0")], "poll").await.unwrap();
+    assert_eq!(hints(&claim_when_due(&b.store).await), [pushed("1.0")]);
+    a.store.ping().await.unwrap();
+    assert_eq!(a.store.load_tags(&key("a")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn server_without_room_refuses_what_is_new_and_loses_nothing() {
+    let server = NatsServer::with("jetstream { max_file_store: 400KB }").await.unwrap();
+    let a = member(&server).await;
+    let long = |number: usize| {
+        let entry = AuditEntry {
+            at: TestClock::new().now_at(),
+            kind: AuditKind::Committed,
+            object: repository("a"),
+            detail: json!("long ".repeat(10_000)),
+            event: None,
+        };
+        Record { audit: vec![entry], ..seen(&format!("1.{number}")) }
+    };
+    let mut stored = 0;
+    let error = loop {
+        match a.store.record(long(stored)).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 20, "the server took more than it has room for");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("insufficient"), "{error}");
+    assert_eq!(a.store.load_tags(&key("a")).await.unwrap().len(), stored);
+}
+
+#[tokio::test]
+async fn partition_is_told_within_seconds_and_its_end_costs_nothing() {
+    let server = NatsServer::start().await.unwrap();
+    let link = Link::start(server.address()).unwrap();
+    let cut_off = NatsOptions { servers: format!("nats://{}", link.address()), ..options(&server) };
+    let (a, b) = (member_with(&cut_off).await, member(&server).await);
+    let lease = a.store.lease("lane").await.unwrap();
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim(&a.store).await.remove(0);
+    link.stop();
+    let taken = timeout(TAKE_OVER, async {
+        tokio::join!(claim_when_due(&b.store), async { b.store.lease("lane").await.unwrap() })
+    });
+    let (again, _lease) = taken.await.expect("the others take over what the cut off one held");
+    assert_eq!(again.target, work.target);
+    // Whoever is cut off cannot know; whatever it says is refused when it is heard.
+    let noticed = async || {
+        let told = timeout(Duration::from_millis(100), a.store.ping()).await;
+        Ok(told.ok().and_then(Result::err))
+    };
+    let error = eventually(NOTICED, "the partition to be told", noticed).await.unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    complete(&b.store, &again).await;
+    link.open();
+    timeout(PATIENCE, lease.lost()).await.expect("it learns that its lease is lost").unwrap();
+    eventually(PATIENCE, "it to be back", async || Ok(a.store.ping().await.ok())).await.unwrap();
+    let error = a.store.complete(&work.target, work.generation, seen("1.0")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Stale, "{error}");
+    a.store.signal(vec![signal("a", "2.0")], "poll").await.unwrap();
+    assert_eq!(hints(&claim_when_due(&b.store).await), [pushed("2.0")]);
+    assert_eq!(b.store.load_tags(&key("a")).await.unwrap(), []);
+    assert!(!a.store.losses().has_changed().unwrap(), "nothing was lost");
+}
+
+#[tokio::test]
 async fn record_that_is_longer_than_the_server_takes_is_stored_whole() {
     let server = NatsServer::with("max_payload: 64KB").await.unwrap();
     let (a, b) = (member(&server).await, member(&server).await);
@@ -277,6 +392,8 @@ async fn stream_that_is_set_up_otherwise_is_refused_by_the_name_of_its_field() {
     let folder = tempfile::tempdir().unwrap();
     let error = join(folder.path(), &options(&server)).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Mismatch { field: "discard", .. }), "{error}");
+    let version = async_nats::connect(server.url()).await.unwrap().server_info().version;
+    assert!(error.to_string().contains(&format!("(nats-server {version}) has `discard` Old")), "{error}");
     let without_jetstream = NatsOptions { replicas: Some(3), stream: "other".into(), ..options(&server) };
     let error = join(folder.path(), &without_jetstream).await.unwrap_err();
     assert!(matches!(&error, ConnectError::JetStream { action: "make the stream", .. }), "{error}");
@@ -305,7 +422,7 @@ async fn token_is_read_from_a_file_and_a_wrong_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [login, options(&server)] {
         let error = join(folder.path(), &wrong).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Connect { .. }), "{error}");
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
     }
     let missing = NatsOptions { credentials: Some(server.folder().join("none")), ..options(&server) };
     let error = join(folder.path(), &missing).await.unwrap_err();

@@ -1,8 +1,8 @@
 //! A folder, a clock that tests set, and short names for the model's values.
 
 use std::future::ready;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use windlass_model::{Clock, Hint, Kind, ObjectKey, ObjectRef, Signal, Tag};
 use windlass_store::{Delivery, Keys, NatsOptions, Record, Store, Work};
 use windlass_testkit::nats::NatsServer;
+use windlass_testkit::nats_cluster::NatsCluster;
 
 /// 2026-01-01, in seconds.
 const START: i64 = 1_767_225_600;
@@ -44,27 +45,66 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<TestClock>,
     /// Where the state is shared.
-    server: Option<NatsServer>,
+    queue: Queue,
+}
+
+/// Where a world's state is.
+enum Queue {
+    Embedded,
+    Server(NatsServer),
+    /// One for all worlds, each with a stream of its own.
+    Cluster {
+        cluster: Arc<NatsCluster>,
+        stream: String,
+    },
+}
+
+/// Servers of a cluster take seconds to find each other. They end with the last world that has them.
+static CLUSTER: Mutex<Weak<NatsCluster>> = Mutex::new(Weak::new());
+static STREAMS: AtomicUsize = AtomicUsize::new(0);
+
+fn shared_cluster() -> Arc<NatsCluster> {
+    let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let mut cluster = NatsCluster::stopped().unwrap();
+        cluster.launch().unwrap();
+        let cluster = Arc::new(cluster);
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    })
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new(), server: None }
+        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new(), queue: Queue::Embedded }
     }
 
     /// A world whose store is shared over a server of its own.
     pub(crate) fn on_nats() -> Self {
         let mut server = NatsServer::stopped("").unwrap();
         server.launch().unwrap();
-        Self { server: Some(server), ..Self::new() }
+        Self { queue: Queue::Server(server), ..Self::new() }
+    }
+
+    /// A world whose store is shared over a cluster.
+    pub(crate) fn on_cluster() -> Self {
+        let stream = format!("windlass-{}", STREAMS.fetch_add(1, Ordering::SeqCst));
+        Self { queue: Queue::Cluster { cluster: shared_cluster(), stream }, ..Self::new() }
     }
 
     pub(crate) async fn open(&self) -> Store {
-        let Some(server) = &self.server else {
-            return Store::open(self.folder.path(), self.clock.clone()).await.unwrap();
+        let options = match &self.queue {
+            Queue::Embedded => return Store::open(self.folder.path(), self.clock.clone()).await.unwrap(),
+            Queue::Server(server) => {
+                server.listens().await.unwrap();
+                options(server)
+            }
+            Queue::Cluster { cluster, stream } => {
+                cluster.forms().await.unwrap();
+                NatsOptions { stream: stream.clone(), ..on(cluster.url()) }
+            }
         };
-        server.listens().await.unwrap();
-        Store::connect(self.folder.path(), &options(server), self.clock.clone()).await.unwrap()
+        Store::connect(self.folder.path(), &options, self.clock.clone()).await.unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -90,7 +130,12 @@ impl World {
 
 /// How to join the queue of a server.
 pub(crate) fn options(server: &NatsServer) -> NatsOptions {
-    NatsOptions { servers: server.url(), stream: "windlass".into(), ..NatsOptions::default() }
+    on(server.url())
+}
+
+/// How to join the queue on these servers.
+pub(crate) fn on(servers: String) -> NatsOptions {
+    NatsOptions { servers, stream: "windlass".into(), ..NatsOptions::default() }
 }
 
 pub(crate) fn at(from: Timestamp, seconds: i64) -> Timestamp {
