@@ -80,8 +80,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     token: Option<Kept>,
-    /// Until when the API asked to be left alone.
-    pause: Option<Timestamp>,
+    /// Since when and until when the API asked to be left alone.
+    pause: Option<(Timestamp, Timestamp)>,
 }
 
 struct Kept {
@@ -131,14 +131,15 @@ impl GitHubApp {
         if let Some(kept) = state.token.as_ref().filter(|kept| now < kept.renew_at) {
             return Ok(Authorization { header: kept.header.clone(), renewable: true });
         }
-        if let Some(wait) = state.pause.and_then(|until| Duration::try_from(until.duration_since(now)).ok())
-            && !wait.is_zero()
-        {
-            return Err(GitHubAppError::Paused { retry_after: wait });
+        // With a clock that was set back, the pause is over too early rather than a day late.
+        if let Some((_, until)) = state.pause.filter(|(since, until)| *since <= now && now < *until) {
+            let retry_after = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            return Err(GitHubAppError::Paused { retry_after });
         }
         let answer = api.token(client, now).await;
         if let Some(wait) = answer.as_ref().err().and_then(GitHubAppError::retry_after) {
-            state.pause = clock().checked_add(wait).ok();
+            let since = clock();
+            state.pause = since.checked_add(wait).ok().map(|until| (since, until));
         }
         let Token { token, expires_at } = answer?;
         if expires_at <= now {

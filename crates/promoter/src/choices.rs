@@ -374,7 +374,9 @@ impl TrackState {
 
 impl Asked {
     fn holds(self, now: Timestamp) -> bool {
-        now.duration_since(self.at) < ASK_AGAIN
+        let age = now.duration_since(self.at);
+        // A clock that was set back must not keep it for ever.
+        !age.is_negative() && age < ASK_AGAIN
     }
 }
 

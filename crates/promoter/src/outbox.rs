@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use windlass_failpoint::{self as failpoint, Injected, Point};
 use windlass_model::resource::{Notifier, Resource as _, Secret};
 use windlass_model::{Kind, ObjectKey, ObjectRef};
@@ -30,6 +31,8 @@ const LAST_RETRY: Duration = Duration::from_mins(5);
 /// After a failure, the other notices of a Notifier wait as long as the service asks, and at most this long where it
 /// asks for nothing: the service is likely to fail for them too, and others need the places.
 const OWN_PAUSE: Duration = Duration::from_secs(10);
+/// No service is left alone for longer, whatever it asks for.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// How long to wait where the store says nothing of a next notice.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -125,17 +128,22 @@ fn report_panic(sent: Result<(), JoinError>) {
     }
 }
 
-/// Until when each Notifier that failed is left alone.
+/// Until when each Notifier that failed is left alone: by time that passes, whatever the clock is set to meanwhile.
 #[derive(Debug, Default)]
-struct Pauses(Mutex<HashMap<ObjectKey, Timestamp>>);
+struct Pauses(Mutex<HashMap<ObjectKey, Instant>>);
 
 impl Pauses {
-    fn until(&self, notifier: &ObjectKey, now: Timestamp) -> Option<Timestamp> {
+    /// How much longer.
+    fn left(&self, notifier: &ObjectKey) -> Option<Duration> {
         let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pauses.get(notifier).copied().filter(|until| *until > now)
+        let left = pauses.get(notifier)?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
-    fn begin(&self, notifier: &ObjectKey, until: Timestamp, now: Timestamp) {
+    fn begin(&self, notifier: &ObjectKey, pause: Duration) {
+        let now = Instant::now();
+        // What is asked for beyond that is no pause.
+        let until = now + pause.min(LONGEST_PAUSE);
         let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.retain(|_, until| *until > now);
         let pause = pauses.entry(notifier.clone()).or_insert(until);
@@ -169,8 +177,8 @@ async fn deliver_one(shared: &Shared, known: &Known, outgoing: &Outgoing) -> Res
         )
         .await;
     }
-    if let Some(until) = pauses.until(&outgoing.notifier, now) {
-        return postpone(shared, outgoing, until, "the service failed a moment ago").await;
+    if let Some(left) = pauses.left(&outgoing.notifier) {
+        return postpone(shared, outgoing, after(now, left), "the service failed a moment ago").await;
     }
     if outgoing.repeat {
         shared.metrics.notice_repeat();
@@ -185,12 +193,12 @@ async fn deliver_one(shared: &Shared, known: &Known, outgoing: &Outgoing) -> Res
         }
         Err(DeliveryError::Retry { after: asked, reason }) => {
             let pause = asked.unwrap_or(OWN_PAUSE.min(backoff(outgoing)));
-            pauses.begin(&outgoing.notifier, after(shared.now(), pause), shared.now());
+            pauses.begin(&outgoing.notifier, pause);
             put_back(shared, outgoing, asked, &reason, false).await
         }
         Err(DeliveryError::Unknown { reason }) => {
             let pause = OWN_PAUSE.min(backoff(outgoing));
-            pauses.begin(&outgoing.notifier, after(shared.now(), pause), shared.now());
+            pauses.begin(&outgoing.notifier, pause);
             put_back(shared, outgoing, None, &reason, true).await
         }
         Err(DeliveryError::Rejected { reason }) => reject(shared, outgoing, &reason).await,
@@ -274,21 +282,19 @@ fn show(shared: &Shared, notifier: &ObjectKey, failure: Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestClock, key};
-    use windlass_model::Clock as _;
+    use crate::testing::key;
 
-    #[test]
-    fn a_pause_is_of_one_notifier_and_the_longest_one_counts() {
-        let (pauses, clock) = (Pauses::default(), TestClock::default());
-        let (team, other, start) = (key("team"), key("other"), clock.now());
-        let in_seconds = |seconds| after(start, Duration::from_secs(seconds));
-        pauses.begin(&team, in_seconds(30), clock.now());
-        pauses.begin(&team, in_seconds(5), clock.now());
-        assert_eq!(pauses.until(&team, clock.now()), Some(in_seconds(30)));
-        assert_eq!(pauses.until(&other, clock.now()), None);
-        clock.advance(30);
-        assert_eq!(pauses.until(&team, clock.now()), None);
-        pauses.begin(&other, in_seconds(60), clock.now());
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_of_one_notifier_and_the_longest_one_counts() {
+        let (pauses, team, other) = (Pauses::default(), key("team"), key("other"));
+        let seconds = Duration::from_secs;
+        pauses.begin(&team, seconds(30));
+        pauses.begin(&team, seconds(5));
+        assert_eq!((pauses.left(&team), pauses.left(&other)), (Some(seconds(30)), None));
+        tokio::time::advance(seconds(30)).await;
+        assert_eq!(pauses.left(&team), None);
+        pauses.begin(&other, Duration::MAX);
+        assert_eq!(pauses.left(&other), Some(LONGEST_PAUSE));
         assert_eq!(pauses.0.lock().unwrap().len(), 1, "what is over is forgotten");
     }
 }

@@ -109,6 +109,13 @@ impl Held {
         }
     }
 
+    /// Whether it is to be looked for now. A look that lies further ahead than any is meant for a clock that was set back
+    /// since.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        let longest = SignedDuration::try_from(self.source.repository.refresh_interval);
+        self.due <= now || self.due.duration_since(now) > longest.unwrap_or(SignedDuration::MAX)
+    }
+
     /// When something is to be done next: a try, or the end of the present root.
     pub(crate) fn next(&self) -> Timestamp {
         self.latest.as_ref().map_or(self.due, |latest| latest.until.min(self.due))
@@ -215,6 +222,8 @@ mod tests {
             held.conclude(Ok(found(until)), now(), spread);
             assert_eq!(held.due, now() + SignedDuration::from_mins(minutes), "{until} {spread}");
             assert_eq!(held.next(), held.due.min(until));
+            assert!(held.is_due(held.due) && !held.is_due(now()));
+            assert!(held.is_due(after(-24 * 30)), "the clock was set back");
         }
     }
 

@@ -112,7 +112,7 @@ impl Refresher {
         let now = self.parts.clock.now();
         for (held, busy) in self.held.values_mut() {
             held.expire(now);
-            if held.due <= now && !*busy {
+            if held.is_due(now) && !*busy {
                 *busy = true;
                 looks.push(Box::pin(look(held.ticket(), self.client.clone(), now)));
             }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::{Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_model::Clock;
 use windlass_store::{Retention, Store};
@@ -40,7 +41,8 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Forgets what is old, until the process is to end.
+/// Forgets what is old, until the process is to end. Nothing grows old faster than time passes: a clock that jumps ahead
+/// must not take what is young.
 pub(crate) async fn forget(
     store: Store,
     clock: Arc<dyn Clock>,
@@ -48,13 +50,14 @@ pub(crate) async fn forget(
     stop: CancellationToken,
 ) {
     let mut every = tokio::time::interval(PRUNE_EVERY);
+    let (start, since) = (clock.now(), Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
         loop {
-            match store.prune(clock.now(), retention).await {
+            match store.prune(aged(start, since.elapsed(), clock.now()), retention).await {
                 Ok(pruned) if pruned.more && !stop.is_cancelled() => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -64,6 +67,12 @@ pub(crate) async fn forget(
             }
         }
     }
+}
+
+/// The clock's time, and at most as much later than the start as has passed since.
+fn aged(start: Timestamp, passed: Duration, now: Timestamp) -> Timestamp {
+    let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+    start.checked_add(passed).map_or(now, |at_most| now.min(at_most))
 }
 
 #[cfg(test)]
@@ -98,5 +107,16 @@ mod tests {
             let error = parsed(&[&format!("--keep-history={text}")]).unwrap_err();
             assert!(error.contains("--keep-history") && error.contains(words), "{error}");
         }
+    }
+
+
+    #[test]
+    fn nothing_grows_old_by_a_clock_that_jumps() {
+        let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let (hour, day) = (SignedDuration::from_hours(1), SignedDuration::from_hours(24));
+        let after_an_hour = |now| aged(start, Duration::from_hours(1), now);
+        assert_eq!(after_an_hour(start + hour), start + hour);
+        assert_eq!(after_an_hour(start + day), start + hour, "ahead");
+        assert_eq!(after_an_hour(start - day), start - day, "back");
     }
 }

@@ -243,6 +243,17 @@ async fn a_busy_api_is_left_alone_as_long_as_it_asks() {
 }
 
 #[tokio::test]
+async fn a_pause_ends_when_the_clock_is_set_back() {
+    let stage = Stage::new().await;
+    let mirror = stage.mirror(stage.app()).await;
+    let busy = Canned::status(429).header("retry-after", "40");
+    let _fault = stage.github.traffic().answer_next(1, GitHub::token_requests(), busy);
+    mirror.ls_refs(&["main"]).await.unwrap_err();
+    stage.advance(-24 * 60 * 60);
+    mirror.ls_refs(&["main"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn answers_that_cannot_be_used_have_their_kind() {
     let stage = Stage::new().await;
     let mirror = stage.mirror(stage.app()).await;

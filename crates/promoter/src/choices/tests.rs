@@ -171,6 +171,8 @@ fn an_answer_about_a_tag_above_the_choice_holds_for_a_minute() {
     assert!(gone(&choices).is_empty() && ask(&choices));
     choices.asked(&app(), present.clone(), false, clock.now());
     assert!(gone(&choices).is_empty() && !ask(&choices));
+    clock.advance(-24 * 60 * 60);
+    assert!(ask(&choices), "an answer of tomorrow is none");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use windlass_model::Hint;
-use windlass_store::{AuditEntry, AuditKind, QueueDepth, Record, Store, StoreErrorKind, Work};
+use windlass_store::{AuditEntry, AuditKind, Keys, QueueDepth, Record, Store, StoreErrorKind, Work};
 use windlass_testkit::eventually;
 use windlass_testkit::nats_cluster::NatsCluster;
 
