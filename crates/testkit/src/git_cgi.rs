@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -15,8 +16,9 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::git_repository::isolated_git;
+use crate::git_repository::isolated;
 use crate::http_server::{Body, streamed};
+use crate::locate::search_path;
 use crate::traffic::RequestHead;
 
 /// One read from the program's output.
@@ -48,10 +50,23 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
+/// The program itself, and not `git http-backend`: killing that leaves the program behind, which then waits for the rest
+/// of a broken request for ever, at full speed.
+fn backend() -> Result<&'static Path> {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(known) = PROGRAM.get() {
+        return Ok(known);
+    }
+    let mut asked = std::process::Command::new("git");
+    let answer = asked.arg("--exec-path").env("PATH", search_path()).output().context("running git")?;
+    let folder = String::from_utf8(answer.stdout).context("git's folder of programs is not UTF-8")?;
+    Ok(PROGRAM.get_or_init(|| Path::new(folder.trim()).join("git-http-backend")))
+}
+
 fn command(root: &Path, log: &Path, user: Option<&str>, head: &RequestHead) -> Result<Command> {
     let log = File::options().create(true).append(true).open(log).context("opening the Git server's log")?;
-    let mut command = isolated_git(root);
-    command.arg("http-backend").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    let mut command = isolated(backend()?, root);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
     command
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")

@@ -251,7 +251,12 @@ pub async fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> Result<Vec<
 
 /// The git program with no configuration but the repository's own, and with an author.
 pub fn isolated_git(folder: &Path) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new("git");
+    isolated(Path::new("git"), folder)
+}
+
+/// One of git's programs, likewise.
+pub(crate) fn isolated(program: &Path, folder: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
     command.current_dir(folder).env_clear().env("PATH", search_path()).kill_on_drop(true);
     command.envs(ENVIRONMENT.map(|(key, value)| (OsStr::new(key), OsStr::new(value))));
     command
