@@ -125,7 +125,10 @@ impl Results {
                     case.name(),
                     case.seed
                 );
-                self.violations.push(format!("{case}: {}; again with `{again}`", error.root_cause()));
+                let cause = error.root_cause().to_string();
+                // The rest is above, with the logs.
+                let cause = cause.lines().next().unwrap_or_default();
+                self.violations.push(format!("{case}: {cause}; again with `{again}`"));
             }
         }
     }
