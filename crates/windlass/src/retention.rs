@@ -109,7 +109,6 @@ mod tests {
         }
     }
 
-
     #[test]
     fn nothing_grows_old_by_a_clock_that_jumps() {
         let start: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
