@@ -11,6 +11,9 @@ use crate::plan::{Action, Plan};
 // Process-wide, because a place on an event's way has no other way to the command line; written once, by the binary.
 static ARMED: OnceLock<(Plan, Means)> = OnceLock::new();
 
+/// A hang under way.
+pub type Hanging = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What only the binary can do.
 #[derive(Clone, Copy)]
 pub struct Means {
@@ -19,7 +22,7 @@ pub struct Means {
     /// Sends a signal to this very process.
     pub signal: fn(Signal),
     /// Waits without blocking a thread, and tells when that is over or was broken off.
-    pub hang: fn(Point, Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub hang: fn(Point, Duration) -> Hanging,
 }
 
 /// A signal that cannot be caught.

@@ -18,7 +18,7 @@ mod plan;
 #[cfg(not(debug_assertions))]
 pub use absent::{Injected, error, pass, pause};
 #[cfg(debug_assertions)]
-pub use armed::{Injected, Means, Signal, arm, error, pass, pause};
+pub use armed::{Hanging, Injected, Means, Signal, arm, error, pass, pause};
 #[cfg(debug_assertions)]
 pub use plan::{Action, Plan, PlanError, VARIABLE};
 

@@ -3,9 +3,9 @@
 
 mod branch;
 mod case;
-mod cast;
 mod ground;
 pub mod point;
+mod processes;
 mod run;
 
 pub use self::case::{Case, Queue};
@@ -46,6 +46,9 @@ impl Seed {
     }
 
     /// Puts a list into another order (Fisher and Yates).
+    ///
+    /// # Panics
+    /// Never: a place in a list is a `usize`.
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             let place = self.among(0..=last as u64);

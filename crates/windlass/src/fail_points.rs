@@ -1,11 +1,10 @@
 //! Arming the fail points, in programs with debug assertions: for the trials of `cargo xtask chaos`.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Signal as UnixSignal, getpid, kill_process};
-use windlass_failpoint::{Action, Means, Plan, Point, Signal, VARIABLE, arm as arm_with};
+use windlass_failpoint::{Action, Hanging, Means, Plan, Point, Signal, VARIABLE, arm as arm_with};
 
 /// Reads the variable and arms the points. Without it, nothing happens anywhere.
 ///
@@ -35,7 +34,7 @@ fn signal(signal: Signal) {
     }
 }
 
-fn hang(point: Point, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn hang(point: Point, time: Duration) -> Hanging {
     Box::pin(async move {
         let _over = Over(point);
         tokio::time::sleep(time).await;

@@ -26,9 +26,10 @@ const COLUMNS: [(Fault, Queue); 7] = [
     (Fault::Error, Queue::Nats),
     (Fault::Stop, Queue::Nats),
 ];
-/// What runs at a time: a run that mostly waits takes one place, another takes [`BUSY`].
-const PLACES: u32 = 40;
-const BUSY: u32 = 4;
+/// What runs at a time: a run that mostly waits takes one place, another takes [`BUSY`]. More make two processors slower
+/// than whatever is awaited.
+const PLACES: u32 = 16;
+const BUSY: u32 = 3;
 /// Runs between two words about progress.
 const WORD_EVERY: usize = 25;
 
@@ -61,8 +62,8 @@ async fn run_all(stage: &Stage, cases: Vec<Case>) -> Result<Outcome> {
     }
     let mut results = Results::default();
     while let Some(done) = running.join_next().await {
-        let (case, came) = done.context("a run panicked")??;
-        results.add(case, came);
+        let (case, result) = done.context("a run panicked")??;
+        results.add(case, result);
         if results.runs % WORD_EVERY == 0 {
             eprintln!("{} of {all} runs after {:.0} s", results.runs, started.elapsed().as_secs_f64());
         }
@@ -72,9 +73,11 @@ async fn run_all(stage: &Stage, cases: Vec<Case>) -> Result<Outcome> {
 
 /// Every case that the text names.
 fn cases(stage: &Stage, text: &str) -> Result<Vec<Case>> {
-    let columns = COLUMNS.into_iter().flat_map(|column| POINTS.map(|point| (column, point)));
-    let with_seeds = columns.flat_map(|((fault, queue), point)| {
-        stage.seeds.clone().map(move |seed| Case { point, fault, queue, seed })
+    // In this order, those that mostly wait run beside those that do not.
+    let cells = POINTS.into_iter().flat_map(|point| COLUMNS.map(|column| (point, column)));
+    let cells: Vec<_> = cells.collect();
+    let with_seeds = stage.seeds.clone().flat_map(|seed| {
+        cells.iter().map(move |(point, (fault, queue))| Case { point, fault: *fault, queue: *queue, seed })
     });
     let wanted: Vec<&str> = text.split('/').collect();
     let is_wanted = |case: &Case| {
@@ -102,11 +105,11 @@ struct Results {
 }
 
 impl Results {
-    fn add(&mut self, case: Case, came: Result<Tally>) {
+    fn add(&mut self, case: Case, result: Result<Tally>) {
         self.runs += 1;
         let cell = self.cells.entry(case.name()).or_default();
         cell.1 += 1;
-        match came {
+        match result {
             Ok(tally) => {
                 cell.0 += 1;
                 self.sum.deliveries += tally.deliveries;

@@ -69,6 +69,7 @@ pub(super) enum Shape {
 
 /// What a seed decides of a run.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a draw of its own")]
 pub(super) struct Plot {
     pub(super) applications: u64,
     pub(super) shape: Shape,

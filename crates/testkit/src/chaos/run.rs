@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 
 use super::branch::{self, History, tag};
 use super::case::{Case, Plot, Shape};
-use super::cast::Cast;
 use super::ground::Ground;
 use super::point;
+use super::processes::Processes;
 use crate::config::{self, ConfigFolder};
 use crate::event::{ENVELOPE, Push, envelope};
 use crate::eventually;
@@ -71,7 +71,7 @@ struct Run<'g> {
     name: String,
     repository: BareRepository,
     slack: Slack,
-    cast: Cast,
+    processes: Processes,
     outage: Option<Fault>,
     http: reqwest::Client,
     /// By application.
@@ -90,9 +90,9 @@ pub async fn run(ground: &Ground, case: Case) -> Result<Tally> {
     let plot = Plot::of(&case);
     let mut run = Run::prepare(ground, case, plot).await.with_context(|| format!("preparing {case}"))?;
     let played = run.play().await;
-    let Run { cast, name, plot, .. } = run;
-    let played = played.with_context(|| format!("{plot:?}\n{}", cast.logs()));
-    drop(cast);
+    let Run { processes, name, plot, .. } = run;
+    let played = played.with_context(|| format!("{plot:?}\n{}", processes.logs()));
+    drop(processes);
     if case.queue == super::case::Queue::Nats {
         for stream in [name.clone(), format!("OBJ_{name}-state")] {
             // It only makes room.
@@ -118,7 +118,7 @@ impl<'g> Run<'g> {
         let lists = tag_lists().and(Match::path_contains(format!("/{name}/")));
         let outage = || ground.proxy.traffic().answer(lists, Canned::status(503));
         let outage = (!plot.lists_served).then(outage);
-        let cast = Cast::start(ground, case, &name, config.path(), plot.passing).await?;
+        let processes = Processes::start(ground, case, &name, config.path(), plot.passing).await?;
         let patience = SENDER[usize::from(plot.patient && case.fault != point::Fault::Stop)];
         let http = reqwest::Client::builder().no_proxy().timeout(patience).build().context("a client")?;
         Ok(Self {
@@ -128,7 +128,7 @@ impl<'g> Run<'g> {
             name,
             repository,
             slack,
-            cast,
+            processes,
             outage,
             http,
             newest,
@@ -141,14 +141,14 @@ impl<'g> Run<'g> {
 
     async fn play(&mut self) -> Result<Tally> {
         let mut round = 0;
-        while round < self.plot.rounds || !self.cast.has_fired() {
+        while round < self.plot.rounds || !self.processes.has_fired() {
             round += 1;
             ensure!(round <= MOST_ROUNDS, "{} was not passed {} times", self.case.point, self.plot.passing);
             self.round(round, false).await.with_context(|| format!("round {round}"))?;
-            self.cast.wake()?;
+            self.processes.wake()?;
         }
         self.outage = None;
-        self.cast.hang_is_over().await?;
+        self.processes.hang_is_over().await?;
         self.round(round + 1, true).await.context("the last round")?;
         self.idle().await?;
         self.judge().await
@@ -169,20 +169,21 @@ impl<'g> Run<'g> {
                 fresh.push((app.clone(), tag(newest.number)));
             }
         }
-        let pushes = fresh.iter().map(|(app, tag)| push(self.ground, &self.name, app, tag));
-        let pushed = join_all(pushes).await.into_iter().collect::<Result<Vec<_>>>()?;
+        let under_way = fresh.iter().map(|(app, tag)| push(self.ground, &self.name, app, tag));
+        let pushed = join_all(under_way).await.into_iter().collect::<Result<Vec<_>>>()?;
         for ((app, tag), event) in fresh.iter().zip(&pushed) {
             let newest = self.newest.get_mut(app).context("an application of this run")?;
             newest.value = value(tag, &event.digest, self.plot.guarded);
         }
         let deliveries = self.deliveries_of(&pushed);
         self.events.extend(pushed);
-        if self.plot.people {
-            let subject = format!("By hand {round}");
-            push_by_hand(&self.repository, &subject, round).await?;
-            self.people.push(subject);
-        }
-        self.deliver(deliveries).await?;
+        let subject = format!("By hand {round}");
+        let (repository, people) = (self.repository.clone(), self.plot.people);
+        let by_hand =
+            async { if people { push_by_hand(&repository, &subject, round).await } else { Ok(()) } };
+        let (delivered, pushed) = tokio::join!(self.deliver(deliveries), by_hand);
+        delivered.and(pushed)?;
+        self.people.extend(people.then_some(subject));
         self.converge().await
     }
 
@@ -205,13 +206,13 @@ impl<'g> Run<'g> {
     /// Sends each until it is answered 2xx, as registries do.
     async fn deliver(&mut self, deliveries: Vec<Event>) -> Result<()> {
         let mut left = deliveries;
-        let Self { cast, http, ground, deliveries, .. } = self;
+        let Self { processes, http, ground, deliveries, .. } = self;
         let host = ground.proxy.host();
         eventually(PATIENCE, "every webhook to be accepted", async || {
-            if let Err(error) = cast.tend().await {
+            if let Err(error) = processes.tend().await {
                 return Ok(Some(Err(error)));
             }
-            let addresses = cast.addresses();
+            let addresses = processes.addresses();
             let taken = join_all(left.iter().map(|event| post(http, &addresses, &host, event))).await;
             let before = left.len();
             let mut taken = taken.into_iter();
@@ -224,12 +225,12 @@ impl<'g> Run<'g> {
 
     /// Waits until the branch's head has every application's newest tag.
     async fn converge(&mut self) -> Result<()> {
-        let Self { cast, repository, newest, name, .. } = self;
+        let Self { processes, repository, newest, name, .. } = self;
         let wanted: BTreeMap<String, String> =
             newest.iter().map(|(app, newest)| (app.clone(), newest.value.clone())).collect();
         let (mut seen, mut found) = (String::new(), BTreeMap::new());
         eventually(PATIENCE, "the branch to have every newest tag", async || {
-            if let Err(error) = cast.tend().await {
+            if let Err(error) = processes.tend().await {
                 return Ok(Some(Err(error)));
             }
             let tip = branch::tip(repository)?;
@@ -245,12 +246,12 @@ impl<'g> Run<'g> {
 
     /// Waits until no process has anything left to do.
     async fn idle(&mut self) -> Result<()> {
-        let cast = &mut self.cast;
+        let processes = &mut self.processes;
         eventually(PATIENCE, "nothing to be left to do", async || {
-            if let Err(error) = cast.tend().await {
+            if let Err(error) = processes.tend().await {
                 return Ok(Some(Err(error)));
             }
-            for windlass in cast.running() {
+            for windlass in processes.running() {
                 let metrics = windlass.metrics().await?;
                 let left = LEFT_TO_DO.map(|name| (name, metrics.get(name, &[])));
                 ensure!(left.iter().all(|(_, count)| *count == Some(0.0)), "left: {left:?}");

@@ -29,7 +29,7 @@ struct Member {
 }
 
 /// The processes. The first is to be broken.
-pub(super) struct Cast {
+pub(super) struct Processes {
     case: Case,
     members: Vec<Member>,
     logs: TempDir,
@@ -37,7 +37,7 @@ pub(super) struct Cast {
     over: bool,
 }
 
-impl Cast {
+impl Processes {
     /// Starts the processes of a case: one, or on a shared queue two, of which the first has the turn.
     pub(super) async fn start(
         ground: &Ground,
@@ -46,17 +46,17 @@ impl Cast {
         config: &Path,
         passing: u64,
     ) -> Result<Self> {
-        let mut cast = Self { case, members: Vec::new(), logs: fresh(Storage::Memory)?, over: false };
+        let mut processes = Self { case, members: Vec::new(), logs: fresh(Storage::Memory)?, over: false };
         let plan = (VARIABLE.to_owned(), case.fault.at(case.point, passing));
-        cast.add(ground, stream, config, vec![plan]).await?;
+        processes.add(ground, stream, config, vec![plan]).await?;
         if case.queue == Queue::Nats {
             eventually(START, "the first process to have its turn, or to end", async || {
-                Ok((cast.log(0).contains(TURN) || cast.has_fired()).then_some(()))
+                Ok((processes.log(0).contains(TURN) || processes.has_fired()).then_some(()))
             })
             .await?;
-            cast.add(ground, stream, config, Vec::new()).await?;
+            processes.add(ground, stream, config, Vec::new()).await?;
         }
-        Ok(cast)
+        Ok(processes)
     }
 
     async fn add(
