@@ -280,6 +280,14 @@ impl Windlass {
         self.memory("VmHWM:")
     }
 
+    /// Resident memory that is the process's own, without files that it maps, in bytes (Linux: `RssAnon`).
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn own_memory(&self) -> Result<u64> {
+        self.memory("RssAnon:")
+    }
+
     fn memory(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.process.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;

@@ -30,9 +30,9 @@ const POLLS: &str = "1m";
 /// One in so many events is a release. The others are of releases that were announced before.
 const RELEASES: u64 = 20;
 /// An image keeps so many releases, as registries do that clean up.
-const KEPT: usize = 20;
+const KEPT: usize = 6;
 /// What comes again is of one of so many last releases.
-const ECHOED: u64 = 10;
+const ECHOED: u64 = 4;
 /// Senders, each with a connection and with images of its own.
 const SENDERS: usize = 4;
 /// `--keep-deliveries` and `--keep-history`.

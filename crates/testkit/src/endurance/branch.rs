@@ -89,7 +89,7 @@ pub async fn seen(
     within: Duration,
     wanted: impl Fn(&Landed) -> bool,
 ) -> Result<()> {
-    let waited = tokio::time::timeout(within, landed.wait_for(wanted));
-    let found = waited.await.with_context(|| format!("not on the branch within {within:?}"))?;
+    let arrival = tokio::time::timeout(within, landed.wait_for(wanted));
+    let found = arrival.await.with_context(|| format!("not on the branch within {within:?}"))?;
     found.map(drop).context("the branch is not followed any more")
 }
