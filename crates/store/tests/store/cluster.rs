@@ -197,6 +197,7 @@ async fn complete(store: &Store, work: &Work) {
         })
         .collect();
     let done = AuditEntry {
+        about: BTreeSet::new(),
         at: TestClock::new().now_at(),
         kind: AuditKind::Committed,
         object: repository("a"),

@@ -81,6 +81,7 @@ impl Processes {
             environment,
             log: self.log_file(self.members.len()),
             program: ground.program.clone(),
+            joins: None,
         };
         let started = Windlass::start(options.clone()).await;
         self.members.push(Member { options, windlass: None, _data: data });

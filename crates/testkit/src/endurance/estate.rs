@@ -148,6 +148,7 @@ impl Estate {
             environment: Vec::new(),
             log,
             program: None,
+            joins: None,
         })
     }
 

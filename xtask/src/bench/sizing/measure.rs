@@ -11,7 +11,7 @@ use windlass_testkit::nats::NatsServer;
 use super::constants::{Check, Constants, Measured};
 use super::model::Scenario;
 use crate::bench::event;
-use crate::bench::hooks::{announcement, flood};
+use crate::bench::hooks::flood;
 use crate::bench::memory::{Read, mirroring};
 use crate::bench::queue::{Queue, Rates, number};
 use crate::bench::stage::{self, Instance, PATIENCE, Stage};
@@ -144,7 +144,7 @@ async fn event(read: &mut Read, images: usize) -> Result<Duration> {
         let (id, path) = (format!("sizing-{image}"), Fleet::image_path(image));
         let push =
             Push { id: &id, host: &read.host, repository: &path, tag: Some("1.1.0"), digest: &read.digest };
-        announcement(read.instance.address, &stage::hook_path(), &push)
+        stage::announcement(read.instance.address, &push)
     });
     let requests = requests.collect();
     let before = read.instance.processor_time()?;
