@@ -306,7 +306,7 @@ async fn server_without_room_refuses_what_is_new_and_loses_nothing() {
     let a = member(&server).await;
     let long = |number: usize| {
         let entry = AuditEntry {
-            about: BTreeSet::new(),
+            about: std::collections::BTreeSet::new(),
             at: TestClock::new().now_at(),
             kind: AuditKind::Committed,
             object: repository("a"),
