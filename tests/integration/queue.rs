@@ -239,7 +239,7 @@ fn configure_teams(world: &World) -> Result<()> {
     let mut documents = Vec::new();
     for team in 0..TEAMS {
         let namespace = format!("team-{team}");
-        receiver += &format!("  - kind: ImageRepository\n    name: {APP}\n    namespace: {namespace}\n");
+        config::and_repository(&mut receiver, &namespace, APP);
         documents.extend([
             config::image_repository(&namespace, APP, &image, "1h", None),
             config::image_policy(&namespace, APP, ">=1.0.0", "Never"),

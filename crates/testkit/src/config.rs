@@ -130,6 +130,12 @@ pub fn receiver(namespace: &str, name: &str, sender: &str, secret: &str, reposit
     text
 }
 
+/// One more ImageRepository of a Receiver, at the end of its document.
+pub fn and_repository(receiver: &mut String, namespace: &str, name: &str) {
+    writeln!(receiver, "  - kind: ImageRepository\n    name: {name}\n    namespace: {namespace}")
+        .expect("writing to a String");
+}
+
 /// A Notifier to an incoming webhook of Slack. `secret` names a Secret with the key `address`.
 pub fn slack_webhook(namespace: &str, name: &str, secret: &str) -> String {
     format!(

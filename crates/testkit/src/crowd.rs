@@ -316,7 +316,7 @@ impl Member {
         let (config, data, logs) = (ConfigFolder::new()?, fresh(Storage::Memory)?, fresh(Storage::Memory)?);
         let mut receiver = config::receiver(NAMESPACE, RECEIVER, "distribution", "webhook-token", &[]);
         for name in writers.iter().map(|writer| writer.name()) {
-            receiver += &format!("  - kind: ImageRepository\n    name: {name}\n    namespace: {name}\n");
+            config::and_repository(&mut receiver, &name, &name);
         }
         config.write("writers.yaml", config::documents(writers.iter().map(|w| w.documents(host, url))))?;
         config.write(

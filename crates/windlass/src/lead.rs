@@ -71,7 +71,7 @@ impl Lead {
     }
 
     /// Takes its shares of a queue that others share. The name must be no other process's.
-    pub(crate) fn stand_by(self, name: String) -> Begun {
+    pub(crate) fn stand_by(self, name: &str) -> Begun {
         Begun { lead: Arc::new(self), how: How::Shared { name: format!("{CANDIDATE}{name}") } }
     }
 

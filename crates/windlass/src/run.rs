@@ -115,7 +115,7 @@ async fn assemble(
     let promoters = lead.current();
     let turns = match (&settings.part.shared, settings.part.roles.contains(&Role::Promoter)) {
         (None, _) => Some(lead.begin().await.context("the ledger could not be read")?),
-        (Some(_), true) => Some(lead.stand_by(endpoint::random_token()?)),
+        (Some(_), true) => Some(lead.stand_by(&endpoint::random_token()?)),
         (Some(_), false) => None,
     };
     let webhook_metrics = windlass_watcher::Metrics::default();
