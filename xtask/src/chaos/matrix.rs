@@ -128,10 +128,10 @@ impl Results {
                     case.name(),
                     case.seed
                 );
-                let cause = error.root_cause().to_string();
+                let reason = error.root_cause().to_string();
                 // The rest is above, with the logs.
-                let cause = cause.lines().next().unwrap_or_default();
-                self.violations.push(format!("{case}: {cause}; again with `{again}`"));
+                let reason = reason.lines().next().unwrap_or_default();
+                self.violations.push(format!("{case}: {reason}; again with `{again}`"));
             }
         }
     }
