@@ -22,6 +22,9 @@ use windlass_testkit::world::{
 use windlass_testkit::{eventually, port};
 
 const TAG: &str = "1.0.1";
+/// Of these two names, this one has the world's namespace, whether or not the other is there; see `windlass_model::share`.
+const FIRST: &str = "one";
+const SECOND: &str = "two";
 /// As many as `windlass::lead` makes.
 const SHARES: u64 = 16;
 
@@ -31,7 +34,8 @@ pub(crate) fn on_queue(server: &NatsServer, more: &[&str]) -> WorldOptions {
 
 /// As [`on_queue`], at another address if a link stands before the server.
 pub(crate) fn on_queue_at(url: &str, more: &[&str]) -> WorldOptions {
-    let mut arguments: Vec<OsString> = vec!["--queue".into(), url.into()];
+    let mut arguments: Vec<OsString> =
+        vec!["--queue".into(), url.into(), "--queue-member".into(), FIRST.into()];
     arguments.extend(more.iter().map(OsString::from));
     WorldOptions { arguments, ..WorldOptions::default() }
 }
@@ -40,6 +44,10 @@ pub(crate) fn on_queue_at(url: &str, more: &[&str]) -> WorldOptions {
 pub(crate) struct Second {
     pub(crate) windlass: Windlass,
     data: TempDir,
+}
+
+fn renamed(argument: OsString) -> OsString {
+    if argument == FIRST { SECOND.into() } else { argument }
 }
 
 /// Waits until these processes, none without a share, have all of them.
@@ -68,15 +76,12 @@ async fn repositories(windlass: &Windlass) -> Result<BTreeSet<String>> {
 }
 
 impl Second {
-    /// Starts a process that promotes too, waits until the two have divided the work, and makes the one that has the
-    /// images the world's.
+    /// Starts a process that promotes too, and waits until the two have divided the work. The world's images stay with
+    /// the first.
     pub(crate) async fn beside(world: &mut World) -> Result<Self> {
-        let mut second = Self::start(world, None).await?;
+        let second = Self::start(world, None).await?;
         divided(&[world.windlass(), &second.windlass]).await?;
-        if !repositories(&second.windlass).await?.is_empty() {
-            std::mem::swap(world.windlass(), &mut second.windlass);
-            world.wait_working(IMAGE).await?;
-        }
+        ensure!(repositories(&second.windlass).await?.iter().all(|name| !IMAGE.ends_with(name)));
         Ok(second)
     }
 
@@ -86,7 +91,11 @@ impl Second {
         let mut windlass = Windlass::start(WindlassOptions {
             data: data.path().to_owned(),
             listen: port::free()?,
-            arguments: arguments.unwrap_or_else(|| first.arguments.clone()),
+            arguments: arguments
+                .unwrap_or_else(|| first.arguments.clone())
+                .into_iter()
+                .map(renamed)
+                .collect(),
             ..first
         })
         .await?;

@@ -252,6 +252,18 @@ stringData: {token: a-token-for-tests}
         assert_eq!(spec.divided(Share::WHOLE).image_policies.len(), spec.image_policies.len());
     }
 
+    /// Trials and tests of several processes break the one that works on the namespace `apps`: they rest on this.
+    #[test]
+    fn of_two_processes_the_one_has_the_namespace_apps() {
+        let spec = spec();
+        let share = Share::all(16).find(|share| spec.divided(*share).division.has("apps")).unwrap();
+        let alone = ["candidate one".to_owned()];
+        let both = ["candidate one".to_owned(), "candidate two".to_owned()];
+        for candidates in [&alone[..], &both] {
+            assert_eq!(Share::holders(16, candidates)[&share], "candidate one");
+        }
+    }
+
     #[test]
     fn everybody_has_as_much_and_few_shares_change_hands() {
         let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -57,6 +57,10 @@ pub(crate) struct QueueArgs {
     /// Copies of each message in a cluster [default: 3 in a cluster, 1 on a lone server]
     #[arg(long, value_name = "N", env = "WINDLASS_QUEUE_REPLICAS", requires = "queue")]
     queue_replicas: Option<usize>,
+    /// This process's name among the others: under the same one it gets the same part of the work after a restart
+    /// [default: a random one]
+    #[arg(long, value_name = "NAME", env = "WINDLASS_QUEUE_MEMBER", requires = "queue")]
+    queue_member: Option<String>,
     /// What this process does; without --queue it does everything
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["watcher", "promoter"], env = "WINDLASS_ROLES")]
     roles: Vec<Role>,
@@ -77,6 +81,8 @@ pub(crate) struct Part {
     /// Where the queue is shared; with none, it is this process's alone.
     pub(crate) shared: Option<NatsOptions>,
     pub(crate) roles: Vec<Role>,
+    /// Its name among the others; a random one where it has none.
+    pub(crate) member: Option<String>,
 }
 
 impl QueueArgs {
@@ -89,7 +95,7 @@ impl QueueArgs {
             bail!("--roles: without --queue nobody else does the rest; leave it out, or share a queue");
         }
         let shared = shared.map(|options| NatsOptions { replicas: self.queue_replicas, ..options });
-        Ok(Part { shared, roles: self.roles })
+        Ok(Part { shared, roles: self.roles, member: self.queue_member })
     }
 }
 

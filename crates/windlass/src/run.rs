@@ -115,13 +115,18 @@ async fn assemble(
     let promoters = lead.current();
     let turns = match (&settings.part.shared, settings.part.roles.contains(&Role::Promoter)) {
         (None, _) => Some(lead.begin().await.context("the ledger could not be read")?),
-        (Some(_), true) => Some(lead.stand_by(&endpoint::random_token()?)),
+        (Some(_), true) => Some(lead.stand_by(&member(&settings.part)?)),
         (Some(_), false) => None,
     };
     let webhook_metrics = windlass_watcher::Metrics::default();
     webhook_metrics.register(&mut registry);
     let webhooks = WebhookState::new(store.clone(), clock.clone(), spec.clone(), webhook_metrics);
     Ok(World { clock, store, configuration, spec, registry, promoters, turns, webhooks })
+}
+
+/// This process's name among those that share the queue.
+fn member(part: &Part) -> anyhow::Result<String> {
+    part.member.clone().map_or_else(endpoint::random_token, Ok)
 }
 
 /// What the cache holds is there at once; what is newer is fetched meanwhile.

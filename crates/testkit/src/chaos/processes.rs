@@ -18,7 +18,9 @@ use crate::{eventually, port};
 
 const SIGKILL: i32 = 9;
 /// What the first process of a shared queue says when it begins to promote.
-const TURN: &str = "it is this process's turn";
+const TURN: &str = "polls, chooses and commits for a share of the work";
+/// Of these two, the first has the run's namespace, whether or not the other is there; see `windlass_model::share`.
+const MEMBERS: [&str; 2] = ["one", "two"];
 const START: Duration = Duration::from_mins(1);
 
 /// One process, whether it runs or not.
@@ -38,7 +40,7 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// Starts the processes of a case: one, or on a shared queue two, of which the first has the turn.
+    /// Starts the processes of a case: one, or on a shared queue two, of which the first has the work.
     pub(super) async fn start(
         ground: &Ground,
         case: Case,
@@ -71,6 +73,7 @@ impl Processes {
         if self.case.queue == Queue::Nats {
             arguments.extend(["--queue".into(), ground.nats.url().into()]);
             arguments.extend(["--queue-stream".into(), stream.into()]);
+            arguments.extend(["--queue-member".into(), MEMBERS[self.members.len()].into()]);
         }
         let options = WindlassOptions {
             config: config.to_owned(),
