@@ -73,18 +73,18 @@ fn stop(link: &Link) -> Use {
     mark
 }
 
-#[tokio::test]
-async fn between_promoter_and_registry() -> Result<()> {
-    world::run(with_link(Part::Registry), async |world| {
+/// Nothing is committed while the line to a part is still, and everything is once it is not, however it ended.
+async fn holds_commits_until_it_ends(part: Part) -> Result<()> {
+    world::run(with_link(part), async |world| {
         warm(world).await?;
         for (number, end) in (2..).zip(ENDS) {
             let tag = format!("1.0.{number}");
             let digest = world.push(&tag).await?;
-            let mark = stop(world.link(Part::Registry));
+            let mark = stop(world.link(part));
             deliver(world, &tag, &digest).await?;
-            world.link(Part::Registry).used_after(mark, PATIENCE).await?;
-            ensure!(world.commits().await?.len() == number - 1, "nothing is committed unseen");
-            end.apply(world.link(Part::Registry));
+            world.link(part).used_after(mark, PATIENCE).await?;
+            ensure!(world.commits().await?.len() == number - 1, "the line holds the commit");
+            end.apply(world.link(part));
             world.wait_for(&tag).await?;
             world.idle().await?;
         }
@@ -95,24 +95,13 @@ async fn between_promoter_and_registry() -> Result<()> {
 }
 
 #[tokio::test]
+async fn between_promoter_and_registry() -> Result<()> {
+    holds_commits_until_it_ends(Part::Registry).await
+}
+
+#[tokio::test]
 async fn between_promoter_and_git_before_a_push() -> Result<()> {
-    world::run(with_link(Part::Git), async |world| {
-        warm(world).await?;
-        for (number, end) in (2..).zip(ENDS) {
-            let tag = format!("1.0.{number}");
-            let digest = world.push(&tag).await?;
-            let mark = stop(world.link(Part::Git));
-            deliver(world, &tag, &digest).await?;
-            world.link(Part::Git).used_after(mark, PATIENCE).await?;
-            ensure!(world.commits().await?.len() == number - 1, "the push is held by the link");
-            end.apply(world.link(Part::Git));
-            world.wait_for(&tag).await?;
-            world.idle().await?;
-        }
-        world.expect_commits(1 + ENDS.len()).await?;
-        Ok(())
-    })
-    .await
+    holds_commits_until_it_ends(Part::Git).await
 }
 
 #[tokio::test]

@@ -7,14 +7,14 @@
 mod guarded;
 mod notifier;
 mod origin;
+mod receiver;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use crate::checkout::Checkout;
 use crate::git::{PushRefspec, SigningKey};
@@ -23,8 +23,10 @@ use crate::image::ImageName;
 use crate::name::{Kind, ObjectKey, ObjectRef};
 use crate::place::Part;
 use crate::share::Division;
-pub use notifier::NotifierTarget;
+pub use notifier::{NoticeKind, Notifier, NotifierTarget};
 pub use origin::Origin;
+pub use receiver::{Receiver, ReceiverResource, ReceiverSelect, SenderType};
+pub use secret::{Secret, SecretValue};
 
 /// The label by which a Namespace lets another one's Notifiers hear of its automations.
 pub const NOTIFIERS_FROM: &str = "windlass.dev/notifiers-from";
@@ -437,186 +439,6 @@ impl GitRepository {
     pub fn admits(&self, namespace: &str) -> bool {
         self.meta.key.namespace == namespace
             || self.access_from.iter().any(|admitted| admitted == "*" || admitted == namespace)
-    }
-}
-
-/// `notification.toolkit.fluxcd.io` Receiver: a webhook's path, its authentication, and what it concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receiver {
-    /// Name, labels, origin.
-    pub meta: Meta,
-    /// `spec.type`
-    pub sender: SenderType,
-    /// `spec.secretRef.name`: key `token`.
-    pub secret: String,
-    /// `spec.resources`, of kind ImageRepository.
-    pub resources: Vec<ReceiverResource>,
-    /// `spec.suspend`
-    pub suspend: bool,
-}
-
-impl Receiver {
-    /// `/hook/<hex sha256(token + name + namespace)>` (notification-controller 1.9, `status.webhookPath`).
-    pub fn webhook_path(&self, token: &[u8]) -> String {
-        use sha2::{Digest as _, Sha256};
-        let mut hash = Sha256::new();
-        hash.update(token);
-        hash.update(&self.meta.key.name);
-        hash.update(&self.meta.key.namespace);
-        format!("/hook/{}", hex::encode(hash.finalize()))
-    }
-}
-
-/// `spec.type` of a Receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SenderType {
-    /// Harbor, default and CloudEvents payloads.
-    Harbor,
-    /// Any request on the secret path.
-    Generic,
-    /// Any body signed in `X-Signature`.
-    GenericHmac,
-    /// The distribution registry's notifications (Windlass's own type).
-    Distribution,
-}
-
-impl SenderType {
-    /// As written in `spec.type`, and as the metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SenderType::Harbor => "harbor",
-            SenderType::Generic => "generic",
-            SenderType::GenericHmac => "generic-hmac",
-            SenderType::Distribution => "distribution",
-        }
-    }
-}
-
-/// One entry of a Receiver's `spec.resources`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiverResource {
-    /// The namespace; the Receiver's own by default.
-    pub namespace: String,
-    /// Which ImageRepositories.
-    pub select: ReceiverSelect,
-}
-
-/// How a Receiver names its resources.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReceiverSelect {
-    /// `name: podinfo`
-    Name(String),
-    /// `name: "*"` with `matchLabels`, which Flux requires.
-    Labels(BTreeMap<String, String>),
-}
-
-impl Receiver {
-    /// The ImageRepositories that this Receiver concerns, in order, each once.
-    pub fn image_repositories<'a>(&self, spec: &'a Spec) -> Vec<&'a Arc<ImageRepository>> {
-        spec.image_repositories
-            .values()
-            .filter(|repository| {
-                self.resources.iter().any(|resource| {
-                    resource.namespace == repository.meta.key.namespace
-                        && match &resource.select {
-                            ReceiverSelect::Name(name) => *name == repository.meta.key.name,
-                            ReceiverSelect::Labels(labels) => contains_all(&repository.meta.labels, labels),
-                        }
-                })
-            })
-            .collect()
-    }
-}
-
-/// `windlass.dev/v1alpha1` Notifier: who is told what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notifier {
-    /// Name, labels, origin.
-    pub meta: Meta,
-    /// Where to.
-    pub target: NotifierTarget,
-    /// `spec.events`: which; by default all.
-    pub events: Vec<NoticeKind>,
-    /// `spec.namespaces`: automations of these namespaces; empty means the Notifier's own.
-    pub namespaces: Vec<String>,
-    /// `spec.automations`: names; empty means all of those namespaces.
-    pub automations: Vec<String>,
-    /// `spec.suspend`
-    pub suspend: bool,
-}
-
-/// What a notice is about: `spec.events` of a Notifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NoticeKind {
-    /// A commit landed.
-    Committed,
-    /// An automation, or something that it needs, started to fail.
-    Failed,
-    /// What failed works again.
-    Recovered,
-    /// A person's older value stays, or a change that would go back and forth is refused.
-    Held,
-}
-
-impl NoticeKind {
-    /// As written in `spec.events`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            NoticeKind::Committed => "committed",
-            NoticeKind::Failed => "failed",
-            NoticeKind::Recovered => "recovered",
-            NoticeKind::Held => "held",
-        }
-    }
-}
-
-/// A core `v1` Secret, with the values of its files and environment variables already read.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
-    /// Name, labels, origin.
-    pub meta: Meta,
-    /// `data` (decoded) and `stringData`, and what `windlass.dev/from-env` and `windlass.dev/from-file` name.
-    pub values: BTreeMap<String, SecretValue>,
-}
-
-impl Secret {
-    /// A value's bytes.
-    pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.values.get(key).map(SecretValue::expose)
-    }
-
-    /// A value as text, if it is UTF-8.
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(|bytes| std::str::from_utf8(bytes).ok())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("meta", &self.meta).field("keys", &self.values.keys()).finish()
-    }
-}
-
-/// Secret bytes: wiped when dropped, never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretValue(Arc<Zeroizing<Vec<u8>>>);
-
-impl SecretValue {
-    /// Takes the bytes over.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
-    }
-
-    /// The bytes; the caller must not print them.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
     }
 }
 

@@ -4,6 +4,9 @@
 //! answered is durable; one that failed stored nothing; one whose future was dropped may or may not have been done.
 //! Writes are idempotent where that is said, so that a caller may repeat them.
 
+mod notices;
+mod reads;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,26 +15,19 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::watch;
 use windlass_failpoint::{self as failpoint, Point};
-use windlass_model::{Clock, Digest, ObjectKey, ObjectRef, Signal, Tag};
+use windlass_model::{Clock, ObjectRef, Signal};
 
-use crate::agreement::{self, Agreement};
-use crate::audit::AuditEntry;
 use crate::backlog::{self, Backlog, Claims};
 use crate::board::{Board, Returned};
-use crate::column;
 use crate::command::{Answer, Command, Reply};
-use crate::digests;
 use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{Appended, Arrival, Delivery};
 use crate::intervention::{Intervened, Intervention};
 use crate::keys::Keys;
 use crate::lease::{self, Lease};
-use crate::ledger::{self, Commit, Intent, LatestImage, ReportedState};
-use crate::outbox::{self, DeadNotice, OutboxDepth, Outgoing};
 use crate::prune::{Pruned, Retention};
-use crate::queue::{self, QueueDepth, QueuedWork, Work};
-use crate::read_only::ReadOnly;
+use crate::queue::{self, Work};
 use crate::readers::Readers;
 use crate::record::Record;
 use crate::shared::{ConnectError, NatsOptions, Presence, Shared, Started};
@@ -233,17 +229,6 @@ impl Store {
         self.inner.board.work(of)
     }
 
-    /// How much is queued.
-    pub async fn depth(&self) -> Result<QueueDepth, StoreError> {
-        let claimed = self.inner.board.claimed();
-        self.inner.readers.read(move |db| queue::depth(db, claimed)).await
-    }
-
-    /// Up to `limit` keys with work, claimed or not, the earliest due first.
-    pub async fn queued(&self, limit: usize) -> Result<Vec<QueuedWork>, StoreError> {
-        self.inner.readers.read(move |db| queue::list(db, limit)).await
-    }
-
     /// The queue and the outbox as they are, with at most `limit` of each list.
     pub async fn backlog(&self, now: Timestamp, limit: usize) -> Result<Backlog, StoreError> {
         self.look(move |transaction| Ok(backlog::read(transaction.db, Claims::Here, now, limit)?)).await
@@ -257,151 +242,9 @@ impl Store {
         }
     }
 
-    /// The tags of an ImageRepository that are present, in bytewise order, with the time at which each was first seen.
-    pub async fn load_tags(&self, repository: &ObjectKey) -> Result<Vec<(Tag, Timestamp)>, StoreError> {
-        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| ledger::load_tags(db, &repository)).await
-    }
-
-    /// When these tags of an ImageRepository were first seen, also those that are gone since. What is not remembered is
-    /// left out: tags that were never seen, or that have been gone for longer than [`Retention::history`].
-    pub async fn first_seen(
-        &self,
-        repository: &ObjectKey,
-        tags: Vec<Tag>,
-    ) -> Result<Vec<(Tag, Timestamp)>, StoreError> {
-        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| ledger::first_seen(db, &repository, tags)).await
-    }
-
-    /// When this content of an ImageRepository was first seen, if it is remembered.
-    pub async fn digest_first_seen(
-        &self,
-        repository: &ObjectKey,
-        digest: Digest,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let repository = column::key_text(repository).map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| digests::first_seen(db, &repository, &digest)).await
-    }
-
-    /// Every policy's choice.
-    pub async fn load_latest(&self) -> Result<Vec<LatestImage>, StoreError> {
-        self.inner.readers.read(ledger::load_latest).await
-    }
-
-    /// The last commit of every automation that made one.
-    pub async fn load_commits(&self) -> Result<Vec<Commit>, StoreError> {
-        self.inner.readers.read(ledger::load_commits).await
-    }
-
-    /// The health of every object, as it was last reported.
-    pub async fn load_states(&self) -> Result<Vec<ReportedState>, StoreError> {
-        self.inner.readers.read(ledger::load_states).await
-    }
-
-    /// What an automation and its policies agreed upon, by file and policy.
-    pub async fn load_agreed(&self, automation: &ObjectKey) -> Result<Vec<Agreement>, StoreError> {
-        let automation = column::key_text(automation).map_err(|cause| self.failed(cause))?;
-        self.inner.readers.read(move |db| agreement::load_agreed(db, &automation)).await
-    }
-
-    /// The intents of a lane that are not settled, the oldest first.
-    pub async fn load_intents(&self, lane: &str) -> Result<Vec<Intent>, StoreError> {
-        let lane = lane.to_owned();
-        self.inner.readers.read(move |db| ledger::load_intents(db, &lane)).await
-    }
-
     /// Whether the store can be written: a transaction that changes nothing is made durable.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.ask(Command::Ping).await.map(drop)
-    }
-
-    /// Takes up to `limit` notices of these Notifiers that are due at `now` (as keys are, see [`Self::claim`]), the longest
-    /// due first, and marks them durably as being sent. Each is with one caller until `outbox_sent`, `outbox_retry`, `outbox_unknown` or `outbox_failed`, or until
-    /// the process ends; then it is due again with `repeat` set. If this future is dropped before it answers, nothing
-    /// stays marked.
-    pub async fn outbox_due(
-        &self,
-        of: &Keys,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<Outgoing>, StoreError> {
-        let of = of.clone();
-        let ids = move |db: &Connection| outbox::due(db, &of, limit, now);
-        match self.ask_for(ids, move |ids| Command::OutboxTake { ids, now }).await? {
-            Some(Reply::ToSend(notices)) => Ok(notices),
-            None => Ok(Vec::new()),
-            Some(other) => unreachable!("a look for notices is answered by {other:?}"),
-        }
-    }
-
-    /// The notice arrived.
-    ///
-    /// # Errors
-    /// Here and in the other reports, `Stale` when the notice is not being sent.
-    pub async fn outbox_sent(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
-        let id = id.to_owned();
-        self.ask(Command::OutboxSent { id, at }).await.map(drop)
-    }
-
-    /// The notice did not arrive: send it again, not before `not_before`, after five minutes at the latest. `error` is for people, is cut at 1 KiB, and
-    /// must hold no secret.
-    pub async fn outbox_retry(&self, id: &str, not_before: Timestamp, error: &str) -> Result<(), StoreError> {
-        let (id, error) = (id.to_owned(), error.to_owned());
-        self.ask(Command::OutboxRetry { id, not_before, error, unknown: false }).await.map(drop)
-    }
-
-    /// Nobody knows whether the notice arrived (the answer was lost): as [`Self::outbox_retry`], but the next send is
-    /// marked and counted as a possible repeat.
-    pub async fn outbox_unknown(
-        &self,
-        id: &str,
-        not_before: Timestamp,
-        error: &str,
-    ) -> Result<(), StoreError> {
-        let (id, error) = (id.to_owned(), error.to_owned());
-        self.ask(Command::OutboxRetry { id, not_before, error, unknown: true }).await.map(drop)
-    }
-
-    /// The target refuses the notice for good: it is kept as dead, with the reason, for 30 days.
-    pub async fn outbox_failed(&self, id: &str, error: &str) -> Result<(), StoreError> {
-        let (id, error) = (id.to_owned(), error.to_owned());
-        self.ask(Command::OutboxFailed { id, error }).await.map(drop)
-    }
-
-    /// When the next waiting notice of these Notifiers is due; it may be in the past.
-    pub async fn outbox_next_due(&self, of: &Keys) -> Result<Option<Timestamp>, StoreError> {
-        let of = of.clone();
-        self.inner.readers.read(move |db| outbox::next_due(db, &of)).await
-    }
-
-    /// Changes whenever a notice of these Notifiers became due or its time moved, and now and then for another.
-    pub fn outbox_changed(&self, of: &Keys) -> watch::Receiver<u64> {
-        self.inner.board.outbox(of)
-    }
-
-    /// How many notices wait, are being sent, are dead, or may have been sent twice.
-    pub async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
-        self.inner.readers.read(outbox::depth).await
-    }
-
-    /// Up to `limit` notices that were given up, the latest first.
-    pub async fn outbox_dead(&self, limit: usize) -> Result<Vec<DeadNotice>, StoreError> {
-        self.inner.readers.read(move |db| outbox::dead(db, limit)).await
-    }
-
-    /// Up to `limit` audit entries, the newest first, of one object or of all.
-    pub async fn audit_recent(
-        &self,
-        object: Option<&ObjectRef>,
-        limit: usize,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
-        self.reader().audit_recent(object, limit).await
-    }
-
-    /// The reading side alone: what is committed at the time of each read.
-    pub fn reader(&self) -> ReadOnly {
-        ReadOnly::new(Arc::clone(&self.inner.readers))
     }
 
     /// Deletes up to 500 rows that are past their retention. Call it again while there is more.

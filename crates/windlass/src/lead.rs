@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use windlass_model::{Share, Spec};
 use windlass_promoter::{Parts, Promoter};
-use windlass_store::{Disposition, Lease, StoreError};
+use windlass_store::{Disposition, Lease, Store, StoreError};
 use windlass_watcher::Schedule;
 
 /// A share is held under this and its name.
@@ -214,7 +214,7 @@ impl Sharing {
         while !stop.is_cancelled() {
             let candidacy = tokio::select! {
                 () = stop.cancelled() => break,
-                candidacy = store.lease(&self.name) => candidacy,
+                candidacy = self.candidacy(&store) => candidacy,
             };
             let ended = match candidacy {
                 Ok(candidacy) => self.follow(&candidacy, &mut tasks).await,
@@ -236,6 +236,18 @@ impl Sharing {
             end.cancel();
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Waits until no other process has this one's name.
+    async fn candidacy(&self, store: &Store) -> Result<Lease, StoreError> {
+        if store.leases(&self.name).await?.contains(&self.name) {
+            let name = self.name.trim_start_matches(CANDIDATE);
+            tracing::warn!(
+                name,
+                "another process has the name of this one (--queue-member), or had it until a moment ago; waiting for it"
+            );
+        }
+        store.lease(&self.name).await
     }
 
     /// Takes and gives up shares as other processes come and go; answers when this one is a candidate no longer.

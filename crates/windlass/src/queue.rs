@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use windlass_store::NatsOptions;
 
@@ -59,7 +60,13 @@ pub(crate) struct QueueArgs {
     queue_replicas: Option<usize>,
     /// This process's name among the others: under the same one it gets the same part of the work after a restart
     /// [default: a random one]
-    #[arg(long, value_name = "NAME", env = "WINDLASS_QUEUE_MEMBER", requires = "queue")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WINDLASS_QUEUE_MEMBER",
+        requires = "queue",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     queue_member: Option<String>,
     /// What this process does; without --queue it does everything
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["watcher", "promoter"], env = "WINDLASS_ROLES")]

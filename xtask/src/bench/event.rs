@@ -85,7 +85,6 @@ struct Place<'a> {
 /// One instance with a repository of its own.
 struct Contender {
     instance: Instance,
-    line: Line,
     repository: BareRepository,
     fleet: Fleet,
     host: String,
@@ -118,8 +117,7 @@ impl Contender {
         let shares = queue.into_iter().flat_map(|queue| ["--queue".into(), queue.url().into()]).collect();
         let mut instance = stage.start_with(config, data, shares).await?;
         instance.ready().await?;
-        let line = Line::open(instance.address).await?;
-        Ok(Self { instance, line, repository, fleet, host })
+        Ok(Self { instance, repository, fleet, host })
     }
 
     async fn promote(&mut self, server: &GitServer, round: usize, digest: &str) -> Result<Promotion> {
@@ -128,10 +126,12 @@ impl Contender {
         let repository = Fleet::image_path(policy);
         let push = Push { id: &id, host: &self.host, repository: &repository, tag: Some(&tag), digest };
         let request = stage::announcement(self.instance.address, &push);
+        // A fresh one, opened before the clock starts: idle ones are closed after a while.
+        let mut line = Line::open(self.instance.address).await?;
         let mark = server.traffic().mark();
         let mut watch = RefWatch::start(self.repository.folder(), BRANCH)?;
         let started = Instant::now();
-        let status = self.line.send(&request).await?;
+        let status = line.send(&request).await?;
         let accepted = started.elapsed();
         ensure!(status == 200, "the webhook was answered {status}");
         let moved = watch.moved(0, PATIENCE).await?.at.duration_since(started);
@@ -160,7 +160,6 @@ impl Contender {
     async fn restart(&mut self) -> Result<u64> {
         let size = self.instance.restart().await?;
         self.instance.ready().await?;
-        self.line = Line::open(self.instance.address).await?;
         Ok(size)
     }
 

@@ -1,4 +1,49 @@
-//! Where a Notifier sends to.
+//! Notifiers: who is told what, and where.
+
+use super::Meta;
+
+/// `windlass.dev/v1alpha1` Notifier: who is told what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notifier {
+    /// Name, labels, origin.
+    pub meta: Meta,
+    /// Where to.
+    pub target: NotifierTarget,
+    /// `spec.events`: which; by default all.
+    pub events: Vec<NoticeKind>,
+    /// `spec.namespaces`: automations of these namespaces; empty means the Notifier's own.
+    pub namespaces: Vec<String>,
+    /// `spec.automations`: names; empty means all of those namespaces.
+    pub automations: Vec<String>,
+    /// `spec.suspend`
+    pub suspend: bool,
+}
+
+/// What a notice is about: `spec.events` of a Notifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeKind {
+    /// A commit landed.
+    Committed,
+    /// An automation, or something that it needs, started to fail.
+    Failed,
+    /// What failed works again.
+    Recovered,
+    /// A person's older value stays, or a change that would go back and forth is refused.
+    Held,
+}
+
+impl NoticeKind {
+    /// As written in `spec.events`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NoticeKind::Committed => "committed",
+            NoticeKind::Failed => "failed",
+            NoticeKind::Recovered => "recovered",
+            NoticeKind::Held => "held",
+        }
+    }
+}
 
 /// Where a Notifier sends to. URLs and tokens are secrets and stay in the Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
