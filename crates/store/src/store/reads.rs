@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// When these tags of an ImageRepository were first seen, also those that are gone since. What is not remembered is
-    /// left out: tags that were never seen, or that have been gone for longer than [`Retention::history`].
+    /// left out: tags that were never seen, or that have been gone for longer than [`Retention::history`](crate::Retention::history).
     pub async fn first_seen(
         &self,
         repository: &ObjectKey,
