@@ -12,7 +12,7 @@ use windlass_testkit::observed::IMAGE;
 use windlass_testkit::traffic::{Match, Point};
 use windlass_testkit::world::{self, Announces, PATIENCE, Part, World, WorldOptions};
 
-use crate::queue::{Second, on_queue, on_queue_at};
+use crate::queue::{Second, on_queue, on_queue_at, second_of};
 
 const TAG: &str = "1.0.1";
 /// What the log says when another process has taken work over.
@@ -177,7 +177,7 @@ async fn between_the_queue_and_the_process_whose_turn_it_is() -> Result<()> {
     let options = WorldOptions { announces: Announces::Nothing, ..on_queue_at(&at(&link), &[]) };
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
-        let mut second = Second::start(world, Some(on_queue(&server, &[]).arguments)).await?;
+        let mut second = Second::start(world, Some(second_of(&on_queue(&server, &[]).arguments))).await?;
         let digest = world.push(TAG).await?;
         let gate = world.proxy.traffic().hold(manifest(TAG), Point::Before);
         deliver(world, TAG, &digest).await?;
@@ -241,7 +241,7 @@ async fn between_the_queue_and_the_process_that_stands_by() -> Result<()> {
     let options = WorldOptions { announces: Announces::Nothing, ..on_queue(&server, &[]) };
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
-        let mut second = Second::start(world, Some(on_queue_at(&at(&link), &[]).arguments)).await?;
+        let mut second = Second::start(world, Some(second_of(&on_queue_at(&at(&link), &[]).arguments))).await?;
         link.stop();
         logged(world, "another windlass on the queue is not heard of").await?;
         warm(world).await?;
@@ -268,7 +268,7 @@ async fn between_the_queue_and_a_process_that_takes_webhooks_alone() -> Result<(
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
         let roles = on_queue_at(&at(&link), &["--roles", "watcher"]).arguments;
-        let mut watcher = Second::start(world, Some(roles)).await?;
+        let mut watcher = Second::start(world, Some(second_of(&roles))).await?;
         let digest = world.push(TAG).await?;
         link.stop();
         refused(world, &mut watcher).await?;

@@ -46,8 +46,10 @@ pub(crate) struct Second {
     data: TempDir,
 }
 
-fn renamed(argument: OsString) -> OsString {
-    if argument == FIRST { SECOND.into() } else { argument }
+/// The arguments of a process beside one with these.
+pub(crate) fn second_of(arguments: &[OsString]) -> Vec<OsString> {
+    let renamed = |argument: &OsString| if argument == FIRST { SECOND.into() } else { argument.clone() };
+    arguments.iter().map(renamed).collect()
 }
 
 /// Waits until these processes, none without a share, have all of them.
@@ -91,11 +93,7 @@ impl Second {
         let mut windlass = Windlass::start(WindlassOptions {
             data: data.path().to_owned(),
             listen: port::free()?,
-            arguments: arguments
-                .unwrap_or_else(|| first.arguments.clone())
-                .into_iter()
-                .map(renamed)
-                .collect(),
+            arguments: arguments.unwrap_or_else(|| second_of(&first.arguments)),
             ..first
         })
         .await?;
@@ -188,6 +186,36 @@ async fn process_that_slept_finds_its_shares_lost() -> Result<()> {
 }
 
 #[tokio::test]
+async fn work_of_a_share_that_changes_hands_while_the_queue_is_away_is_done_by_the_next() -> Result<()> {
+    let mut server = NatsServer::start().await?;
+    let first = on_queue(&server, &[]).arguments;
+    let options = WorldOptions { arguments: second_of(&first), ..on_queue(&server, &[]) };
+    world::run(options, async |world| {
+        world.wait_working(IMAGE).await?;
+        let gate = world.proxy.traffic().hold(manifest(TAG), Point::Before);
+        world.push(TAG).await?;
+        gate.arrived(PATIENCE).await?;
+        // It finishes what it is at, and cannot say so to anybody.
+        let _successor = Second::start(world, Some(first)).await?;
+        eventually(PATIENCE, "the share to be asked for", async || {
+            Ok(world.log_text().contains("another process takes over a share").then_some(()))
+        })
+        .await?;
+        server.kill();
+        gate.disconnect();
+        eventually(PATIENCE, "what it had in hand to be given up", async || {
+            Ok(world.log_text().contains("it is given up, for whoever has it next").then_some(()))
+        })
+        .await?;
+        server.restart().await?;
+        world.wait_for(TAG).await?;
+        world.expect_commits(1).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn queue_that_is_deleted_costs_no_event() -> Result<()> {
     let server = NatsServer::start().await?;
     world::run(on_queue(&server, &[]), async |world| {
@@ -214,7 +242,7 @@ async fn one_process_takes_webhooks_and_another_commits() -> Result<()> {
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
         let roles = on_queue(&server, &["--roles", "watcher"]).arguments;
-        let mut watcher = Second::start(world, Some(roles)).await?;
+        let mut watcher = Second::start(world, Some(second_of(&roles))).await?;
         let digest = world.push(TAG).await?;
         let refused = world.announce("1", TAG, &digest).await?;
         ensure!(refused.status() == 404, "a promoter takes no webhooks: {}", refused.status());

@@ -115,7 +115,8 @@ async fn send_due(
         let (shared, known) = (shared.clone(), known.clone());
         sending.spawn(async move {
             if let Err(error) = deliver_one(&shared, &known, &outgoing).await {
-                tracing::error!(notice = %outgoing.id, %error, "the outcome of a notice could not be recorded; it is sent again after a restart");
+                tracing::error!(notice = %outgoing.id, %error, "the outcome of a notice could not be recorded; it is sent again, and marked so");
+                shared.store.outbox_abandon(&outgoing.id);
             }
         });
     }

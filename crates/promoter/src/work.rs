@@ -96,8 +96,8 @@ impl Shared {
         adopted.clone()
     }
 
-    /// Repeats a write that the store has no room for at present, until it is taken or the process ends: a claim whose
-    /// end is not recorded is held until the next start.
+    /// Repeats a write that the store has no room for at present, until it is taken or this promoter is to end. What it
+    /// is about is then to be given up, for the process and its claims may outlive this promoter.
     pub(crate) async fn persist<F>(&self, what: &str, mut write: impl FnMut() -> F) -> Result<(), StoreError>
     where
         F: Future<Output = Result<(), StoreError>>,
@@ -379,7 +379,8 @@ async fn retry(shared: &Shared, claim: &Claim, reason: &str, after: Option<Durat
         shared.store.retry(target, *generation, at, reason)
     };
     if let Err(error) = shared.persist("that work is to be tried again", put_back).await {
-        tracing::error!(%target, %error, "work could not be put back; the next start finds it");
+        tracing::error!(%target, %error, "work could not be put back; it is given up, for whoever has it next");
+        shared.store.abandon(target, *generation);
     }
 }
 

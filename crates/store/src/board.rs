@@ -91,12 +91,22 @@ pub(crate) struct Changes {
     pub(crate) leases: bool,
 }
 
-/// A claim that its caller never received.
+/// What somebody held and gives up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Returned {
-    Work { target: String, generation: i64 },
-    Notice { id: String },
-    Lease { name: String, term: i64 },
+    Work {
+        target: String,
+        generation: i64,
+    },
+    Notice {
+        id: String,
+        /// Whether its send may have begun.
+        begun: bool,
+    },
+    Lease {
+        name: String,
+        term: i64,
+    },
 }
 
 impl Board {

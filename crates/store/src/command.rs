@@ -150,7 +150,7 @@ fn done(outcome: Result<(), Cause>) -> Result<Reply, Cause> {
 fn give_back(transaction: &mut Transaction<'_>, returned: &Returned) -> Result<(), Cause> {
     match returned {
         Returned::Work { target, generation } => queue::give_back(transaction, target, *generation),
-        Returned::Notice { id } => outbox::give_back(transaction, id),
+        Returned::Notice { id, begun } => outbox::give_back(transaction, id, *begun),
         Returned::Lease { name, term } => lease::give_back(transaction, name, *term),
     }
 }
@@ -175,9 +175,12 @@ impl Answer {
 
     fn held(&self) -> Vec<Returned> {
         match &self.reply {
-            Reply::Claimed(works) => works.iter().map(work_returned).collect(),
+            Reply::Claimed(works) => {
+                works.iter().map(|work| work_returned(&work.target, work.generation)).collect()
+            }
             Reply::ToSend(notices) => {
-                notices.iter().map(|notice| Returned::Notice { id: notice.id.clone() }).collect()
+                let unsent = |notice: &Outgoing| Returned::Notice { id: notice.id.clone(), begun: false };
+                notices.iter().map(unsent).collect()
             }
             Reply::Leased(lease) => lease.iter().cloned().collect(),
             Reply::Done | Reply::Appended(_) | Reply::Pruned(_) | Reply::Intervened(_) => Vec::new(),
@@ -194,10 +197,10 @@ impl Drop for Answer {
     }
 }
 
-fn work_returned(work: &Work) -> Returned {
+pub(crate) fn work_returned(target: &ObjectRef, generation: u64) -> Returned {
     Returned::Work {
-        target: object_text(&work.target).unwrap_or_default(),
-        generation: i64::try_from(work.generation).unwrap_or_default(),
+        target: object_text(target).unwrap_or_default(),
+        generation: i64::try_from(generation).unwrap_or_default(),
     }
 }
 

@@ -259,15 +259,15 @@ pub(crate) fn note(
     audit::insert(transaction, &AuditEntry { at, kind, object, detail, event: None, about })
 }
 
-/// A notice whose sender never received it: no send was begun.
-pub(crate) fn give_back(transaction: &mut Transaction<'_>, id: &str) -> Result<(), Cause> {
+/// A notice whose sender never received it, or whose send was `begun` and came to nobody knows what.
+pub(crate) fn give_back(transaction: &mut Transaction<'_>, id: &str, begun: bool) -> Result<(), Cause> {
     transaction
         .db
         .prepare_cached(
-            "UPDATE outbox SET state = 'waiting', attempts = attempts - 1
+            "UPDATE outbox SET state = 'waiting', attempts = attempts - NOT ?3, interrupted = interrupted + ?3
              WHERE id = ?1 AND state = 'sending' AND sender = ?2",
         )?
-        .execute(params![id, transaction.owner])?;
+        .execute(params![id, transaction.owner, begun])?;
     transaction.changes.outbox = Touched::All;
     Ok(())
 }

@@ -226,7 +226,7 @@ pub(crate) fn longest(now: Timestamp) -> i64 {
     micros(now).saturating_add(i64::try_from(LONGEST_WAIT.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Frees a claim whose caller never received it; nothing else changes.
+/// Frees a claim whose caller never received it, or cannot say how it ended; nothing else changes.
 pub(crate) fn give_back(
     transaction: &mut Transaction<'_>,
     target: &str,

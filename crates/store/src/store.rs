@@ -19,7 +19,7 @@ use windlass_model::{Clock, ObjectRef, Signal};
 
 use crate::backlog::{self, Backlog, Claims};
 use crate::board::{Board, Returned};
-use crate::command::{Answer, Command, Reply};
+use crate::command::{Answer, Command, Reply, work_returned};
 use crate::error::{Cause, StoreError};
 use crate::folder::OpenError;
 use crate::inbox::{Appended, Arrival, Delivery};
@@ -204,6 +204,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (target, reason) = (target.clone(), reason.to_owned());
         self.ask(Command::Retry { target, generation, not_before, reason }).await.map(drop)
+    }
+
+    /// Gives up a claim whose end the store could not take: the key is claimable again, by anybody, as soon as the store
+    /// can be written. Nothing waits for that.
+    pub fn abandon(&self, target: &ObjectRef, generation: u64) {
+        self.inner.board.give_back([work_returned(target, generation)]);
     }
 
     /// Stores a record that belongs to no work, all or nothing.

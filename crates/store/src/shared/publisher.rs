@@ -63,6 +63,8 @@ impl Batch {
 /// Publishes until it is asked to leave.
 pub(super) async fn publish(link: Arc<Link>, mut requests: mpsc::Receiver<Asked>) {
     let mut seat = Seat::default();
+    // Whoever gave something back is gone and will not do it again.
+    let mut owed = false;
     loop {
         let mut batch = Batch::default();
         tokio::select! {
@@ -71,6 +73,7 @@ pub(super) async fn publish(link: Arc<Link>, mut requests: mpsc::Receiver<Asked>
                 None => return,
             },
             () = link.board.something_returned() => {}
+            () = sleep(PAUSE), if owed => {}
         }
         while batch.commands.len() < BATCH
             && batch.leave.is_none()
@@ -79,7 +82,7 @@ pub(super) async fn publish(link: Arc<Link>, mut requests: mpsc::Receiver<Asked>
             batch.take(asked);
         }
         let leave = batch.leave.take();
-        link.run_batch(&mut seat, batch).await;
+        owed = !link.run_batch(&mut seat, batch).await;
         if let Some(reply) = leave {
             requests.close();
             let _ = reply.send(link.leave(seat).await);
@@ -89,13 +92,14 @@ pub(super) async fn publish(link: Arc<Link>, mut requests: mpsc::Receiver<Asked>
 }
 
 impl Link {
-    async fn run_batch(&self, seat: &mut Seat, batch: Batch) {
+    /// Whether what was given back is in the log.
+    async fn run_batch(&self, seat: &mut Seat, batch: Batch) -> bool {
         let returned = self.board.take_returned();
         let mut commands: Vec<Command> = returned.iter().cloned().map(Command::GiveBack).collect();
         let given_back = commands.len();
         commands.extend(batch.commands);
         if commands.is_empty() {
-            return;
+            return true;
         }
         match self.run(seat, &commands).await {
             Ok(outcomes) => {
@@ -105,13 +109,15 @@ impl Link {
                     // Nobody waits any more: the answer's own drop gives claims back.
                     let _ = reply.send(answer);
                 }
+                true
             }
             Err(cause) => {
-                // Whoever gave a claim back is gone and will not do it again.
+                let owed = !returned.is_empty();
                 self.board.put_returned(returned);
                 for reply in batch.replies {
                     let _ = reply.send(Err(cause.clone()));
                 }
+                !owed
             }
         }
     }

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::Store;
+use crate::board::Returned;
 use crate::command::{Command, Reply};
 use crate::error::StoreError;
 use crate::keys::Keys;
@@ -62,6 +63,12 @@ impl Store {
     pub async fn outbox_failed(&self, id: &str, error: &str) -> Result<(), StoreError> {
         let (id, error) = (id.to_owned(), error.to_owned());
         self.ask(Command::OutboxFailed { id, error }).await.map(drop)
+    }
+
+    /// Gives up a notice whose outcome the store could not take: it is due again, marked as a possible repeat, as soon as
+    /// the store can be written. Nothing waits for that.
+    pub fn outbox_abandon(&self, id: &str) {
+        self.inner.board.give_back([Returned::Notice { id: id.to_owned(), begun: true }]);
     }
 
     /// When the next waiting notice of these Notifiers is due; it may be in the past.

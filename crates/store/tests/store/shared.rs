@@ -145,6 +145,17 @@ async fn process_that_leaves_frees_at_once_what_it_held() {
     assert_eq!(claim(&b.store).await.len(), 1);
 }
 
+/// Waits until this process knows that the server is away.
+async fn expect_loss(store: &Store) {
+    let refused = async || {
+        let told =
+            timeout(Duration::from_millis(200), store.signal(vec![signal("a", "2.0")], "poll")).await;
+        Ok(told.ok().and_then(Result::err))
+    };
+    let error = eventually(PATIENCE, "the loss to be told", refused).await.unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+}
+
 #[tokio::test]
 async fn server_that_is_killed_and_comes_back_costs_nothing() {
     let mut server = NatsServer::start().await.unwrap();
@@ -153,13 +164,7 @@ async fn server_that_is_killed_and_comes_back_costs_nothing() {
     let work = claim_when_due(&b.store).await;
     let lease = b.store.lease("lane").await.unwrap();
     server.kill();
-    let refused = async || {
-        let told =
-            timeout(Duration::from_millis(200), a.store.signal(vec![signal("a", "2.0")], "poll")).await;
-        Ok(told.ok().and_then(Result::err))
-    };
-    let error = eventually(PATIENCE, "the loss to be told", refused).await.unwrap();
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    expect_loss(&a.store).await;
     server.restart().await.unwrap();
     let back = async |store: &Store| {
         eventually(PATIENCE, "the server to be found again", async || Ok(store.ping().await.ok()))
@@ -172,6 +177,27 @@ async fn server_that_is_killed_and_comes_back_costs_nothing() {
     assert_eq!(a.store.load_tags(&key("a")).await.unwrap().len(), 1);
     assert!(timeout(Duration::ZERO, lease.lost()).await.is_err(), "the lease is still b's");
     assert!(!a.store.losses().has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_the_server_is_away_is_free_once_it_is_back() {
+    let mut server = NatsServer::start().await.unwrap();
+    let (a, b) = (member(&server).await, member(&server).await);
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim_when_due(&b.store).await;
+    let lease = b.store.lease("lane").await.unwrap();
+    server.kill();
+    expect_loss(&b.store).await;
+    drop(lease);
+    b.store.abandon(&work.target, work.generation);
+    server.restart().await.unwrap();
+    // The one that gave up says nothing more, and lives.
+    let taken = timeout(PATIENCE, async {
+        tokio::join!(claim_when_due(&a.store), async { a.store.lease("lane").await })
+    });
+    let (again, lease) = taken.await.expect("both are free");
+    assert_eq!((again.target, again.attempts), (work.target, 0));
+    drop(lease.unwrap());
 }
 
 #[tokio::test]

@@ -109,6 +109,23 @@ async fn notice_that_was_being_sent_when_the_process_ended_is_marked_as_a_possib
 }
 
 #[tokio::test]
+async fn notice_that_is_given_up_is_due_again_as_a_possible_repeat() {
+    let world = super::world();
+    let store = world.open().await;
+    queue(&world, &store, &["1"]).await;
+    assert_eq!(due(&world, &store).await.len(), 1);
+    let mut changed = store.outbox_changed(&Keys::ALL);
+    store.outbox_abandon("1");
+    expect_change(&mut changed).await;
+    let again = due(&world, &store).await;
+    assert_eq!((again[0].attempts, again[0].repeat), (1, true));
+    store.outbox_sent("1", world.now()).await.unwrap();
+    store.outbox_abandon("1");
+    store.ping().await.unwrap();
+    assert_eq!(due(&world, &store).await, [], "what arrived does not come back");
+}
+
+#[tokio::test]
 async fn refused_notice_is_kept_as_dead_with_its_reason() {
     let world = super::world();
     let store = world.open().await;

@@ -294,6 +294,26 @@ async fn claim_whose_caller_went_away_is_given_back() {
 }
 
 #[tokio::test]
+async fn claim_that_is_given_up_is_claimable_again_and_one_that_ended_is_not() {
+    let world = super::world();
+    let store = world.open().await;
+    store.signal(vec![signal("a", "1.0")], "one").await.unwrap();
+    let work = world.claim_one(&store).await;
+    let mut changed = store.changed(&Keys::ALL);
+    store.abandon(&work.target, work.generation);
+    expect_change(&mut changed).await;
+    let again = world.claim_one(&store).await;
+    assert_eq!((&again.hints, again.attempts), (&work.hints, 0));
+    complete(&store, &again).await;
+    store.signal(vec![signal("a", "1.1")], "two").await.unwrap();
+    let newer = world.claim_one(&store).await;
+    store.abandon(&work.target, work.generation);
+    store.ping().await.unwrap();
+    assert_eq!(store.depth().await.unwrap().claimed, 1, "what was given up is no longer held");
+    complete(&store, &newer).await;
+}
+
+#[tokio::test]
 async fn claims_end_with_the_process_and_the_work_stays() {
     let world = super::world();
     let store = world.open().await;
