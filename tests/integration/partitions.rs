@@ -241,7 +241,8 @@ async fn between_the_queue_and_the_process_that_stands_by() -> Result<()> {
     let options = WorldOptions { announces: Announces::Nothing, ..on_queue(&server, &[]) };
     world::run(options, async |world| {
         world.wait_working(IMAGE).await?;
-        let mut second = Second::start(world, Some(second_of(&on_queue_at(&at(&link), &[]).arguments))).await?;
+        let mut second =
+            Second::start(world, Some(second_of(&on_queue_at(&at(&link), &[]).arguments))).await?;
         link.stop();
         logged(world, "another windlass on the queue is not heard of").await?;
         warm(world).await?;

@@ -148,8 +148,7 @@ async fn process_that_leaves_frees_at_once_what_it_held() {
 /// Waits until this process knows that the server is away.
 async fn expect_loss(store: &Store) {
     let refused = async || {
-        let told =
-            timeout(Duration::from_millis(200), store.signal(vec![signal("a", "2.0")], "poll")).await;
+        let told = timeout(Duration::from_millis(200), store.signal(vec![signal("a", "2.0")], "poll")).await;
         Ok(told.ok().and_then(Result::err))
     };
     let error = eventually(PATIENCE, "the loss to be told", refused).await.unwrap();
