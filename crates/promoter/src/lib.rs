@@ -167,7 +167,9 @@ impl Promoter {
             before = spec.clone();
             let signals =
                 waiting.iter().flat_map(|object| signals_for(&spec, object, RescanReason::Configuration));
-            if let Err(error) = shared.store.signal(signals.collect(), "configuration").await {
+            let signals: Vec<Signal> = signals.collect();
+            let queued = || shared.store.signal(signals.clone(), "configuration");
+            if let Err(error) = shared.persist("what a new configuration may have mended", queued).await {
                 tracing::error!(%error, "resources that a new configuration may have mended were not queued");
             }
         }

@@ -364,7 +364,8 @@ impl Lane {
             return;
         }
         if let Err(error) = self.shared.store.record(record).await {
-            tracing::error!(%object, %error, "a hold could not be recorded; it is told again after a restart");
+            tracing::error!(%object, %error, "a hold could not be recorded; it is told in the next round");
+            self.agreements.remove(automation);
         }
     }
 }

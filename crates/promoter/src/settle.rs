@@ -39,7 +39,7 @@ impl Lane {
         };
         self.unsettled = false;
         for intent in intents {
-            match self.fate(&intent, mirror, tip).await? {
+            match self.fate(&intent, mirror, tip).await.inspect_err(|_| self.unsettled = true)? {
                 Fate::Landed(landing) => {
                     tracing::info!(commit = %intent.id, "an earlier push had landed; recording it");
                     self.settle(&intent, landing.landed(spec, self.shared.now()), Some(&landing)).await;

@@ -290,23 +290,26 @@ impl Running {
     }
 
     /// Waits for one task, and takes all that ended. Waits for ever where none runs.
-    async fn finish_some(&mut self, shared: &Shared) {
+    async fn finish_some(&mut self, shared: &Arc<Shared>) {
         let Some(first) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let mut finished = Some(first);
         while let Some(task) = finished {
             match task {
                 Ok((id, ())) => drop(self.claims.remove(&id)),
-                Err(error) => self.put_back(shared, &error).await,
+                Err(error) => self.put_back(shared, &error),
             }
             finished = self.tasks.try_join_next_with_id();
         }
     }
 
-    /// Work that panicked is tried again as if it had failed: what made it panic may be gone by then.
-    async fn put_back(&mut self, shared: &Shared, error: &JoinError) {
+    /// Work that panicked is tried again as if it had failed: what made it panic may be gone by then. In a task of its
+    /// own, because whoever waits for the end of tasks may stop waiting.
+    fn put_back(&mut self, shared: &Arc<Shared>, error: &JoinError) {
         let Some(claim) = self.claims.remove(&error.id()) else { return };
         tracing::error!(target = %claim.target, %error, "a piece of work panicked; please report this");
-        retry(shared, &claim, "it panicked", None).await;
+        let (shared, panicked) = (shared.clone(), claim.clone());
+        let task = self.tasks.spawn(async move { retry(&shared, &panicked, "it panicked", None).await });
+        self.claims.insert(task.id(), claim);
     }
 }
 

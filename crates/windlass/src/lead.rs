@@ -221,7 +221,8 @@ impl Sharing {
                 Err(error) => Err(error),
             };
             match ended {
-                Ok(()) => {}
+                // The others have divided the work without this process.
+                Ok(()) => self.end_all(),
                 Err(error) if error.disposition() == Disposition::Fatal => {
                     tracing::error!(%error, "the store is broken");
                     break;
@@ -232,9 +233,7 @@ impl Sharing {
                 }
             }
         }
-        for (end, _) in self.held.values() {
-            end.cancel();
-        }
+        self.end_all();
         while tasks.join_next().await.is_some() {}
     }
 
@@ -264,8 +263,14 @@ impl Sharing {
                 () = self.lead.stop.cancelled() => return Ok(()),
                 lost = candidacy.lost() => return lost,
                 _ = changed.changed() => {}
-                Some(ended) = tasks.join_next_with_id() => self.forget(&ended),
+                Some(ended) = tasks.join_next_with_id() => self.forget(ended),
             }
+        }
+    }
+
+    fn end_all(&self) {
+        for (end, _) in self.held.values() {
+            end.cancel();
         }
     }
 
@@ -286,13 +291,12 @@ impl Sharing {
         }
     }
 
-    fn forget(&mut self, ended: &Result<(Id, ()), tokio::task::JoinError>) {
+    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let task = match ended {
-            Ok((task, ())) => *task,
-            Err(error) => {
-                tracing::error!(%error, "a share's turn panicked and begins anew; please report this");
-                error.id()
-            }
+            Ok((task, ())) => task,
+            // What it held would stay with this process: that ends, as one without a shared queue does.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => error.id(),
         };
         self.held.retain(|_, (_, held)| *held != task);
     }

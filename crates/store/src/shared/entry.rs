@@ -32,10 +32,16 @@ pub(super) struct Envelope {
 pub(super) enum What {
     /// A process joins, in the place of an earlier one that ran on the same folder.
     Join { replaces: i64 },
-    /// The body is the beginning of the member's next message.
-    Part,
+    /// The body is a part of a list of commands.
+    Part {
+        /// Whether the list begins here. Parts of one that was given up before are forgotten.
+        begins: bool,
+    },
     /// The body, after the parts before it, is a list of commands.
-    Commands,
+    Commands {
+        /// Whether the whole list is here; see [`Self::Part`].
+        begins: bool,
+    },
 }
 
 /// A message in its place.
@@ -100,12 +106,15 @@ impl Entry {
                 member::add(own.db, self.sequence)?;
                 Outcome::Joined(self.sequence)
             }
-            What::Part | What::Commands if !meant => Outcome::Refused,
-            What::Part | What::Commands => match member::last_number(own.db, *from)? {
+            What::Part { .. } | What::Commands { .. } if !meant => Outcome::Refused,
+            What::Part { begins } | What::Commands { begins } => match member::last_number(own.db, *from)? {
                 None => Outcome::Refused,
                 Some(last) if last >= *number => Outcome::Repeated,
                 Some(_) => {
                     member::count(own.db, *from, *number)?;
+                    if *begins {
+                        member::forget_parts(own.db, *from)?;
+                    }
                     self.run_body(&mut own)?
                 }
             },
@@ -117,7 +126,7 @@ impl Entry {
     }
 
     fn run_body(&self, transaction: &mut Transaction<'_>) -> Result<Outcome, Cause> {
-        if matches!(self.envelope.what, What::Part) {
+        if matches!(self.envelope.what, What::Part { .. }) {
             member::keep_part(transaction.db, self.sequence, self.envelope.from, &self.body)?;
             return Ok(Outcome::Kept);
         }

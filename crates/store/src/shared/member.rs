@@ -42,8 +42,13 @@ pub(crate) fn remove(transaction: &mut Transaction<'_>, member: i64) -> Result<(
     if outbox::interrupt(db, member)? > 0 {
         transaction.changes.outbox = Touched::All;
     }
-    db.prepare_cached("DELETE FROM parts WHERE member = ?1")?.execute([member])?;
+    forget_parts(db, member)?;
     Ok(())
+}
+
+/// Forgets the parts of a message that does not go on.
+pub(super) fn forget_parts(db: &Connection, member: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM parts WHERE member = ?1")?.execute([member]).map(drop)
 }
 
 pub(super) fn keep_part(db: &Connection, place: i64, member: i64, body: &[u8]) -> rusqlite::Result<()> {
@@ -59,7 +64,7 @@ pub(super) fn take_parts(db: &Connection, member: i64) -> rusqlite::Result<Vec<u
         .query_map([member], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     if !parts.is_empty() {
-        db.prepare_cached("DELETE FROM parts WHERE member = ?1")?.execute([member])?;
+        forget_parts(db, member)?;
     }
     Ok(parts.concat())
 }

@@ -175,9 +175,11 @@ impl Link {
         // Half of what the server takes leaves room for the envelope and the headers.
         let longest = (self.client.server_info().max_payload / 2).max(1024);
         let mut parts = body.chunks(longest).peekable();
+        let mut begins = true;
         while let Some(part) = parts.next() {
             seat.number += 1;
-            let what = if parts.peek().is_some() { What::Part } else { What::Commands };
+            let what = if parts.peek().is_some() { What::Part { begins } } else { What::Commands { begins } };
+            begins = false;
             let (log, at) = (seat.log.clone(), self.clock.now());
             let envelope = Envelope { log, from: seat.member, number: seat.number, at, what };
             let id = format!("{}.{}.{}", seat.log, seat.member, seat.number);

@@ -75,6 +75,18 @@ fn seen(tag: &str) -> Record {
     Record { ledger: vec![seen], ..Record::default() }
 }
 
+/// An entry of so many words.
+fn long_entry(words: usize) -> AuditEntry {
+    AuditEntry {
+        at: TestClock::new().now_at(),
+        kind: AuditKind::Committed,
+        object: repository("a"),
+        detail: json!("long ".repeat(words)),
+        event: None,
+        about: [].into(),
+    }
+}
+
 fn notice(id: &str) -> NewNotice {
     let notice = Notice {
         id: format!("event-{id}"),
@@ -296,6 +308,21 @@ async fn snapshot_that_is_deleted_is_made_again_and_a_newcomer_joins() {
     assert_eq!(a.store.load_tags(&key("a")).await.unwrap().len(), number + 1);
 }
 
+async fn bound(jetstream: &Context, bytes: impl FnOnce(u64) -> i64) {
+    let info = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap();
+    let config = Config { max_bytes: bytes(info.state.bytes), ..info.config };
+    jetstream.update_stream(&config).await.unwrap();
+}
+
+/// Lets the log grow by so many bytes.
+async fn leave_room(jetstream: &Context, more: u64) {
+    bound(jetstream, |bytes| i64::try_from(bytes + more).unwrap()).await;
+}
+
+async fn lift_bound(jetstream: &Context) {
+    bound(jetstream, |_| -1).await;
+}
+
 #[tokio::test]
 async fn full_stream_refuses_what_is_new_and_loses_nothing() {
     let server = NatsServer::start().await.unwrap();
@@ -303,13 +330,7 @@ async fn full_stream_refuses_what_is_new_and_loses_nothing() {
     a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
     let work = claim_when_due(&b.store).await;
     let jetstream = jetstream(&server).await;
-    let bound = async |bytes: i64| {
-        let mut config = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap().config;
-        config.max_bytes = bytes;
-        jetstream.update_stream(&config).await.unwrap();
-    };
-    let info = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap();
-    bound(i64::try_from(info.state.bytes).unwrap() + 1).await;
+    leave_room(&jetstream, 1).await;
     for store in [&a.store, &b.store] {
         let error = store.signal(vec![signal("b", "1.0")], "poll").await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -317,7 +338,7 @@ async fn full_stream_refuses_what_is_new_and_loses_nothing() {
     }
     let error = b.store.complete(&work.target, work.generation, seen("1.0")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
-    bound(-1).await;
+    lift_bound(&jetstream).await;
     b.store.complete(&work.target, work.generation, seen("1.0")).await.unwrap();
     a.store.signal(vec![signal("b", "1.0")], "poll").await.unwrap();
     assert_eq!(hints(&claim_when_due(&b.store).await), [pushed("1.0")]);
@@ -329,17 +350,7 @@ async fn full_stream_refuses_what_is_new_and_loses_nothing() {
 async fn server_without_room_refuses_what_is_new_and_loses_nothing() {
     let server = NatsServer::with("jetstream { max_file_store: 400KB }").await.unwrap();
     let a = member(&server).await;
-    let long = |number: usize| {
-        let entry = AuditEntry {
-            about: std::collections::BTreeSet::new(),
-            at: TestClock::new().now_at(),
-            kind: AuditKind::Committed,
-            object: repository("a"),
-            detail: json!("long ".repeat(10_000)),
-            event: None,
-        };
-        Record { audit: vec![entry], ..seen(&format!("1.{number}")) }
-    };
+    let long = |number: usize| Record { audit: vec![long_entry(10_000)], ..seen(&format!("1.{number}")) };
     let mut stored = 0;
     let error = loop {
         match a.store.record(long(stored)).await {
@@ -391,18 +402,34 @@ async fn partition_is_told_within_seconds_and_its_end_costs_nothing() {
 async fn record_that_is_longer_than_the_server_takes_is_stored_whole() {
     let server = NatsServer::with("max_payload: 64KB").await.unwrap();
     let (a, b) = (member(&server).await, member(&server).await);
-    let entry = AuditEntry {
-        at: TestClock::new().now_at(),
-        kind: AuditKind::Committed,
-        object: repository("a"),
-        detail: json!("long ".repeat(100_000)),
-        event: None,
-        about: [].into(),
-    };
+    let entry = long_entry(100_000);
     a.store.record(Record { audit: vec![entry.clone()], ..seen("1.0") }).await.unwrap();
     b.store.ping().await.unwrap();
     assert_eq!(b.store.audit_recent(None, 9).await.unwrap(), [entry]);
     assert_eq!(b.store.load_tags(&key("a")).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn record_that_is_refused_halfway_stands_in_nobodys_way() {
+    let server = NatsServer::with("max_payload: 64KB").await.unwrap();
+    let (a, b) = (member(&server).await, member(&server).await);
+    // In parts of half of what the server takes.
+    let long = || Record { audit: vec![long_entry(100_000)], ..seen("1.0") };
+    let jetstream = jetstream(&server).await;
+    a.store.ping().await.unwrap();
+    leave_room(&jetstream, 150_000).await;
+    let error = a.store.record(long()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    let parts = jetstream.get_stream("windlass").await.unwrap().get_info().await.unwrap().state.bytes;
+    assert!(parts > 100_000, "some parts were taken: {parts}");
+    lift_bound(&jetstream).await;
+    let stored = async {
+        a.store.record(seen("2.0")).await.unwrap();
+        a.store.record(long()).await.unwrap();
+        b.store.ping().await.unwrap();
+        b.store.load_tags(&key("a")).await.unwrap().len()
+    };
+    assert_eq!(timeout(PATIENCE, stored).await.expect("the log goes on"), 2);
 }
 
 #[tokio::test]
