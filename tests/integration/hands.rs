@@ -13,7 +13,7 @@ use windlass_testkit::world::{
 };
 
 /// A person commits this tag.
-async fn set_by_hand(world: &World, tag: &str) -> Result<()> {
+pub(crate) async fn set_by_hand(world: &World, tag: &str) -> Result<()> {
     let text = world.expected_manifest(tag);
     world.repository.commit(BRANCH, &format!("By hand: {tag}\n"), [(MANIFEST_PATH, text)]).await.map(drop)
 }
@@ -27,7 +27,7 @@ async fn resume(world: &World, automation: &str) -> Result<Option<i32>> {
 }
 
 /// Asks for a run, and waits until the automation's diagnostics contain this; `None` waits until there are none.
-async fn wait_for_diagnostic(world: &World, wanted: Option<&str>) -> Result<()> {
+pub(crate) async fn wait_for_diagnostic(world: &World, wanted: Option<&str>) -> Result<()> {
     world.running()?.reconcile(AUTOMATION).await?;
     eventually(PATIENCE, format!("the diagnostic {wanted:?}"), async || {
         let found = world.diagnostics(AUTOMATION).await?.join("\n");
@@ -58,6 +58,33 @@ async fn a_value_set_back_by_a_person_stays_and_is_told_once_until_something_new
         let told: Vec<bool> =
             messages.iter().map(|message| message.body.to_string().contains("*Held*")).collect();
         assert_eq!(told.iter().filter(|held| **held).count(), 1, "{messages:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_value_set_back_by_a_person_stays_when_all_that_windlass_knew_is_lost() -> Result<()> {
+    world::run(WorldOptions::default(), async |world| {
+        world.push("1.1.0").await?;
+        world.wait_for("1.1.0").await?;
+        set_by_hand(world, "1.0.0").await?;
+        wait_for_diagnostic(world, Some("a person set 1.0.0 in place of 1.1.0")).await?;
+        world.windlass().kill();
+        for entry in std::fs::read_dir(world.data.path())? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
+        // The trailer of the commit that the person took back is all there is; from then on the ledger has it.
+        for _ in 0..2 {
+            world.windlass().restart().await?;
+            world.windlass().wait_ready(PATIENCE).await?;
+            wait_for_diagnostic(world, Some("a person set 1.0.0 in place of 1.1.0")).await?;
+            assert_eq!(world.manifest_at_head().await?, world.expected_manifest("1.0.0"));
+        }
+        assert_eq!(resume(world, &format!("{NAMESPACE}/{FLEET}")).await?, Some(0));
+        world.wait_for("1.1.0").await?;
+        world.expect_commits(2).await?;
         Ok(())
     })
     .await

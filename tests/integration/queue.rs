@@ -21,6 +21,8 @@ use windlass_testkit::world::{
 };
 use windlass_testkit::{eventually, port};
 
+use crate::hands;
+
 const TAG: &str = "1.0.1";
 /// Of these two names, this one has the world's namespace, whether or not the other is there; see `windlass_model::share`.
 const FIRST: &str = "one";
@@ -229,6 +231,35 @@ async fn queue_that_is_deleted_costs_no_event() -> Result<()> {
         world.push("1.0.2").await?;
         world.wait_for("1.0.2").await?;
         ensure!(world.commits().await?.len() == 2, "one commit each");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn value_that_a_person_set_back_stays_when_the_queue_is_deleted() -> Result<()> {
+    let server = NatsServer::start().await?;
+    world::run(on_queue(&server, &[]), async |world| {
+        world.push(TAG).await?;
+        world.wait_for(TAG).await?;
+        hands::set_by_hand(world, "1.0.0").await?;
+        let held = Some("a person set 1.0.0 in place of 1.0.1");
+        hands::wait_for_diagnostic(world, held).await?;
+        server.delete_stream("windlass").await?;
+        eventually(PATIENCE, "the loss to be noticed", async || {
+            Ok(world.log_text().contains("the queue lost what it held").then_some(()))
+        })
+        .await?;
+        eventually(PATIENCE, "the hold to be known again", async || {
+            hands::wait_for_diagnostic(world, held).await.map(Some)
+        })
+        .await?;
+        assert_eq!(world.manifest_at_head().await?, world.expected_manifest("1.0.0"));
+        world.push("1.0.2").await?;
+        world.wait_for("1.0.2").await?;
+        ensure!(
+            world.commits().await?.iter().filter(|commit| commit.message.contains("Windlass-")).count() == 2
+        );
         Ok(())
     })
     .await

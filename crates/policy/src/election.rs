@@ -77,6 +77,13 @@ impl Choice {
         (older && !newer).then_some(tag)
     }
 
+    /// What was agreed upon before it was forgotten, by the tags that were written of the image, the last one first: the
+    /// first that this policy could have chosen.
+    pub fn recalled<'t>(&self, written: impl IntoIterator<Item = &'t Tag>) -> Option<Agreed> {
+        let tag = written.into_iter().find(|tag| self.rank(tag).is_some())?.clone();
+        Some(Agreed { tag, before: None, rule: self.rule.clone() })
+    }
+
     /// Whether the choice would bring back what was replaced before, without a person: the tag that replaced it is
     /// gone, or is offered no more.
     pub fn flaps(&self, current: &Current, agreed: &Agreed) -> bool {

@@ -516,6 +516,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_agreed_upon_is_recalled_by_what_was_written_of_the_policys_own_tags() {
+        let stable = choice("1.x", "1.3.0", false);
+        let recalled = |written: &[&str]| {
+            let written: Vec<Tag> = written.iter().copied().map(|tag| Tag::parse(tag).unwrap()).collect();
+            stable.recalled(&written).map(|agreed| (agreed.tag.to_string(), agreed.before, agreed.rule))
+        };
+        assert_eq!(
+            recalled(&["2.0.0", "edge", "1.2.0", "1.1.0"]),
+            Some(("1.2.0".to_owned(), None, stable.rule.clone()))
+        );
+        assert_eq!(recalled(&["2.0.0", "edge"]), None);
+    }
+
+    #[test]
     fn a_persons_older_value_holds_until_something_newer_than_the_rejected_release_comes() {
         let agreed = Some(("1.2.0", Some("1.1.0"), "1.x"));
         for value in ["1.1.0", "1.0.0", "latest"] {

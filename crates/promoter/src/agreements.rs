@@ -58,6 +58,11 @@ impl Agreements {
         Ok(agreements)
     }
 
+    /// Nothing was ever agreed upon, or all of it is forgotten.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// For the decision.
     pub(crate) fn known(&self) -> &BTreeMap<Group, Agreed> {
         &self.known
@@ -130,8 +135,10 @@ impl NewAgreement {
 }
 
 /// The agreements that a plan brings about.
-pub(crate) fn new(facts: &Facts, plan: &Plan) -> Vec<NewAgreement> {
-    let agreed = windlass_policy::plan::agreements(facts, plan).into_iter();
+pub(crate) fn new(facts: &Facts, plan: &Plan, recalled: Vec<(Group, Agreed)>) -> Vec<NewAgreement> {
+    // What was recalled is news to the ledger, but for what is agreed upon anew.
+    let mut agreed: BTreeMap<Group, Agreed> = recalled.into_iter().collect();
+    agreed.extend(windlass_policy::plan::agreements(facts, plan));
     let new = |((file, track), Agreed { tag, before, rule }): (Group, Agreed)| NewAgreement {
         file: file.to_string(),
         policy: track.policy,
@@ -140,7 +147,7 @@ pub(crate) fn new(facts: &Facts, plan: &Plan) -> Vec<NewAgreement> {
         before,
         rule: rule.to_string(),
     };
-    agreed.map(new).collect()
+    agreed.into_iter().map(new).collect()
 }
 
 /// The values that a person set, or that would go back and forth: one for each file and policy.

@@ -9,6 +9,8 @@ use windlass_verify::Verdict;
 
 /// The trailer that every commit of ours has.
 pub(crate) const AUTOMATION: &str = "Windlass-Automation: ";
+/// An image that a commit sets, as `name:tag[@digest]`.
+pub(crate) const IMAGE: &str = "Windlass-Image: ";
 /// At most this many event ids are named in one commit; a commit that gathers a thousand events names a few.
 const MAX_EVENT_TRAILERS: usize = 20;
 
@@ -46,7 +48,7 @@ pub(crate) fn with_trailers<'v>(
 ) -> String {
     let mut text = message.trim_end().to_owned();
     text.push_str("\n\n");
-    let images: BTreeSet<_> = images.map(|image| format!("Windlass-Image: {image}\n")).collect();
+    let images: BTreeSet<_> = images.map(|image| format!("{IMAGE}{image}\n")).collect();
     text.extend(images);
     let verified: BTreeSet<_> = verified.map(|(image, verdict)| verified_line(image, verdict)).collect();
     text.extend(verified);

@@ -23,6 +23,7 @@ use crate::adopted::Adopted;
 use crate::agreements::{self, Agreements, Group, Hold, NewAgreement};
 use crate::commit_text;
 use crate::file_edit::FileEdits;
+use crate::history::History;
 use crate::lanes::{Target, Written};
 use crate::markers::{Marked, MarkerIndex, Overlay};
 use crate::sightings;
@@ -82,6 +83,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) overlay: &'a Overlay,
     /// What was agreed upon before.
     pub(crate) agreements: &'a Agreements,
+    /// What was written before the ledger forgot it.
+    pub(crate) history: Option<&'a History>,
 }
 
 impl Desk<'_> {
@@ -89,13 +92,15 @@ impl Desk<'_> {
     pub(crate) async fn draft(&self, index: &mut MarkerIndex, target: &Target) -> Result<Draft, DraftError> {
         let wanted = Wanted::of(&target.automation, self.spec).map_err(DraftError::Automation)?;
         let marked = index.marked(self.mirror, self.base, &wanted, self.overlay).await?;
-        let (facts, places, verdicts) = self.observe(target, &marked).await;
+        let (mut facts, places, verdicts) = self.observe(target, &marked).await;
+        let recalled = self.history.map(|history| history.recall(&facts)).unwrap_or_default();
+        facts.agreed.extend(recalled.iter().cloned());
         let mut plan = plan::decide(&facts);
         let mut draft = Draft { diagnostics: diagnostics(target, &marked), ..Draft::default() };
         draft.diagnostics.extend(plan.diagnostics(&facts));
         draft.choices = choices(&facts);
         let written = self.edit(&marked, &places, &facts, &mut plan, &mut draft).await?;
-        draft.agreements = agreements::new(&facts, &plan);
+        draft.agreements = agreements::new(&facts, &plan, recalled);
         draft.holds = agreements::holds(&facts, &plan);
         describe(target, &facts, &written, &mut draft)?;
         draft.verdicts = verdicts;

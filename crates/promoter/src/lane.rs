@@ -9,13 +9,14 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use windlass_git::{CommitId, GitError, Limits, Mirror, Remote, Retry};
+use windlass_git::{AheadCommit, CommitId, GitError, Limits, Mirror, Remote, Retry};
 use windlass_model::ObjectKey;
 
 use crate::access;
 use crate::adopted::Adopted;
 use crate::agreements::Agreements;
 use crate::board::Severity;
+use crate::history::History;
 use crate::lanes::{self, LaneFailure, LaneKey, Request, Standing, Target};
 use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
@@ -45,6 +46,11 @@ pub(crate) struct Lane {
     pub(crate) quiet: bool,
     /// What each automation and its policies agreed upon; loaded from the ledger on the first use.
     pub(crate) agreements: BTreeMap<ObjectKey, Agreements>,
+    /// What each automation had written where the ledger knew nothing of it on the first use, until a person lifts its
+    /// holds.
+    pub(crate) histories: BTreeMap<ObjectKey, Option<Arc<History>>>,
+    /// The commits up to one, while a batch is worked on.
+    pub(crate) recent: Option<(CommitId, Arc<[AheadCommit]>)>,
     /// Automations whose last commit is on the branch, but perhaps not on the further ref of their refspec.
     pub(crate) behind: BTreeSet<ObjectKey>,
     /// How the push branch stood to the checkout branch, for a pair of their tips.
@@ -107,6 +113,8 @@ impl Lane {
             tip: None,
             quiet: false,
             agreements: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            recent: None,
             behind: BTreeSet::new(),
             apart: None,
             push_time: FIRST_PUSH,
@@ -150,12 +158,15 @@ impl Lane {
         let mut targets: Vec<Target> = asked.iter().copied().filter_map(mine).collect();
         // A push has one set of options and of further refs. Within it, the order stays.
         targets.sort_by(|a, b| a.delivery().cmp(&b.delivery()));
-        let resumed = |automation: &ObjectKey| self.shared.lanes.takes_resumed(automation);
-        self.agreements.retain(|automation, _| !(asked.contains(automation) && resumed(automation)));
+        for automation in asked.into_iter().filter(|automation| self.shared.lanes.takes_resumed(automation)) {
+            self.agreements.remove(automation);
+            self.histories.insert(automation.clone(), None);
+        }
         let mut answers = Answers::new();
         for targets in targets.chunk_by(|a, b| a.delivery() == b.delivery()) {
             answers.extend(self.land_all(Job { spec: &spec, targets }).await);
         }
+        self.recent = None;
         for target in &targets {
             let automation = &target.automation.meta.key;
             if let Some(Err(failure)) = answers.get(automation) {

@@ -16,6 +16,7 @@ mod draft;
 mod electing;
 mod file_edit;
 mod guards;
+mod history;
 mod images;
 mod known;
 mod landing;

@@ -126,6 +126,7 @@ impl Lane {
             base: replaced,
             overlay: &overlay,
             agreements: &agreements,
+            history: None,
         };
         let draft = desk.draft(&mut self.index, target).await?;
         tracing::debug!(automation = %target.automation.object_ref(), held = draft.holds.len(), "rebuilding");

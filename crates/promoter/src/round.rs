@@ -180,8 +180,12 @@ impl Lane {
         overlay: &Overlay,
     ) -> Result<Draft, Undrafted> {
         let mut agreements = self.agreements_of(&target.automation.meta.key).await?;
+        let mut history = None;
         if let Some(replaced) = head.replaces {
             agreements = self.still_held(job, mirror, target, replaced, agreements).await?;
+        } else {
+            let found = self.history_of(&target.automation.meta.key, &agreements, mirror, head.base).await;
+            history = found.map_err(Undrafted::Git)?;
         }
         let desk = Desk {
             shared: &self.shared,
@@ -190,6 +194,7 @@ impl Lane {
             base: head.base,
             overlay,
             agreements: &agreements,
+            history: history.as_deref(),
         };
         let draft = desk.draft(&mut self.index, target).await?;
         failpoint::pass(Point::Edited).await.map_err(|injected| Undrafted::Git(injected.into()))?;

@@ -1,5 +1,6 @@
 //! What one branch has and another does not. It reads commits and never judges whose they are.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use gix::ObjectId;
@@ -17,7 +18,7 @@ use crate::tree;
 pub struct Ahead {
     /// The other one is among its ancestors.
     pub contains: bool,
-    /// What it has and the other one does not, itself included; empty where the other one has it.
+    /// What it has and the other one does not, itself included, the newest first; empty where the other one has it.
     pub commits: Vec<AheadCommit>,
     /// There may be more than `commits`: the branches went apart long ago.
     pub more: bool,
@@ -38,32 +39,42 @@ impl Mirror {
         if tip == other {
             return Ok(Ahead { contains: true, commits: Vec::new(), more: false });
         }
-        self.between(tip, other, Other::Certainly, move |store| walk(store, tip.0, other.0)).await
+        let walk = move |store: &PackStore| walk(store, tip.0, Some(other.0));
+        self.between(tip, Some(other), Other::Certainly, walk).await
+    }
+
+    /// The commits of the last 256 generations up to `tip`, the newest first. One request.
+    pub async fn recent(&self, tip: CommitId) -> Result<Vec<AheadCommit>, GitError> {
+        let walk = move |store: &PackStore| walk(store, tip.0, None);
+        Ok(self.between(tip, None, Other::Certainly, walk).await?.commits)
     }
 }
 
 /// What the other one has is left out by the server, or it is in the store too.
-fn walk(store: &PackStore, tip: ObjectId, other: ObjectId) -> Result<Ahead, StoreError> {
-    let known = history(store, other)?;
+fn walk(store: &PackStore, tip: ObjectId, other: Option<ObjectId>) -> Result<Ahead, StoreError> {
+    let known = other.map_or_else(|| Ok(HashSet::new()), |other| history(store, other))?;
     let mut reader = store.reader();
     let mut content = Vec::new();
     let mut ahead = Ahead { contains: false, commits: Vec::new(), more: false };
+    let mut commits = Vec::new();
     let mut seen = HashSet::from([tip]);
     let mut pending = vec![tip];
     while let Some(id) = pending.pop() {
-        ahead.contains |= id == other;
+        ahead.contains |= other == Some(id);
         if known.contains(&id) || reader.find(&id, &mut content)? != Some(Kind::Commit) {
             continue;
         }
         let commit =
             CommitRef::from_bytes(&content, id.kind()).map_err(|error| tree::malformed(&id, error))?;
         let committer = commit.committer().map_err(|error| tree::malformed(&id, error))?;
-        ahead.commits.push(AheadCommit {
-            committer: committer.email.to_string(),
-            message: commit.message.to_string(),
-        });
+        let seconds = committer.seconds();
+        let (committer, message) = (committer.email.to_string(), commit.message.to_string());
+        commits.push((seconds, AheadCommit { committer, message }));
         pending.extend(commit.parents().filter(|parent| seen.insert(*parent)));
     }
+    // Where lines come together; on one line, the walk's order is that already.
+    commits.sort_by_key(|(seconds, _)| Reverse(*seconds));
+    ahead.commits = commits.into_iter().map(|(_, commit)| commit).collect();
     ahead.more = ahead.commits.len() >= ANCESTRY_DEPTH as usize;
     Ok(ahead)
 }

@@ -92,16 +92,18 @@ impl Mirror {
         if tip == commit {
             return Ok(true);
         }
-        self.between(tip, commit, Other::Perhaps, move |store| Ok(history(store, tip.0)?.contains(&commit.0)))
-            .await
+        self.between(tip, Some(commit), Other::Perhaps, move |store| {
+            Ok(history(store, tip.0)?.contains(&commit.0))
+        })
+        .await
     }
 
-    /// Looks at the commits that `tip` has and `commit` does not, as the server sees it, and some more around them; at
-    /// most 256 generations.
+    /// Looks at the commits that `tip` has and `commit`, if one is named, does not, as the server sees it, and some more
+    /// around them; at most 256 generations.
     pub(super) async fn between<T: Send + 'static>(
         &self,
         tip: CommitId,
-        commit: CommitId,
+        commit: Option<CommitId>,
         other: Other,
         look: impl FnOnce(&PackStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, GitError> {
@@ -117,7 +119,7 @@ impl Mirror {
         // between the two, and no files where it can leave them out.
         let negotiation = Negotiation {
             wants: vec![tip.0],
-            haves: vec![commit.0],
+            haves: commit.iter().map(|commit| commit.0).collect(),
             shallow: Vec::new(),
             depth: ANCESTRY_DEPTH,
             thin: false,

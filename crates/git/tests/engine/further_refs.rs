@@ -297,5 +297,9 @@ async fn what_a_branch_has_and_another_has_not_is_told() {
         let theirs = world.foreign(&[("README.md", "moved on\n")]);
         let apart = mirror.ahead(second.id(), theirs).await.unwrap();
         assert_eq!((apart.contains, ours(&apart)), (false, commits));
+        let recent = mirror.recent(second.id()).await.unwrap();
+        let messages: Vec<&str> = recent.iter().map(|commit| commit.message.as_str()).collect();
+        assert_eq!(messages[..2], ["Second\n", "First\n\nKey: 1\n"]);
+        assert!(messages.len() > 2, "and what was there before: {messages:?}");
     }
 }
