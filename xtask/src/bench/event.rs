@@ -112,7 +112,7 @@ impl Contender {
         let (name, fleet, host) = (format!("{FLEET}-{name}"), at.fleet, at.registry.host());
         let repository = fleet.create(at.server, &name, &host).await?;
         let config = ConfigFolder::new()?;
-        config.write("images.yaml", stage::images(&host, fleet.policies))?;
+        stage::write_images(&config, &host, fleet.policies)?;
         config.write("git.yaml", stage::git(&at.server.url(&name)))?;
         let shares = queue.into_iter().flat_map(|queue| ["--queue".into(), queue.url().into()]).collect();
         let mut instance = stage.start_with(config, data, shares).await?;

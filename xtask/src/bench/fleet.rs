@@ -45,7 +45,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Table>> {
         bare.commit(0..policies, &format!("1.{round}.1")).await?;
     }
     let config = ConfigFolder::new()?;
-    config.write("images.yaml", stage::images(&registry.host(), policies))?;
+    stage::write_images(&config, &registry.host(), policies)?;
     config.write("git.yaml", stage::git(&server.url(FLEET)))?;
     let mut instance = stage.start(config, fresh(Storage::Memory)?).await?;
     instance.ready().await?;

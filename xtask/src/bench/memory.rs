@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use windlass_testkit::config::{self, ConfigFolder};
 use windlass_testkit::fleet::{FIRST_TAG, Fleet, NAMESPACE};
@@ -69,7 +69,7 @@ pub(crate) async fn mirroring(stage: &Stage, mirrors: usize, fleet: Fleet) -> Re
     let server = GitServer::start(GitOptions::default())?;
     fleet.create(&server, FLEET, &registry.host()).await?;
     let config = ConfigFolder::new()?;
-    config.write("images.yaml", stage::images(&registry.host(), 1))?;
+    stage::write_images(&config, &registry.host(), 1)?;
     let resources = (0..mirrors).flat_map(|mirror| {
         let name = format!("{FLEET}-{mirror}");
         let repository = config::git_repository(NAMESPACE, &name, &server.url(FLEET), None);
@@ -120,10 +120,12 @@ impl Read {
             registry.traffic().answer(manifests(), manifest.header("content-type", MANIFEST)),
         ];
         let (config, host) = (ConfigFolder::new()?, registry.host());
-        config.write("images.yaml", stage::images(&host, images))?;
+        stage::write_images(&config, &host, images)?;
         let started = Instant::now();
         let mut instance = stage.start(config, fresh(Storage::Memory)?).await?;
         instance.ready().await?;
+        let read = registry.traffic().count(&tag_lists());
+        ensure!(read >= images, "of {images} images {read} were read");
         Ok(Self { instance, took: started.elapsed(), host, digest, _answers: answers, _registry: registry })
     }
 }

@@ -62,6 +62,12 @@ pub(crate) struct Sizing {
     /// Milliseconds that the Git server takes for a push
     #[arg(long, value_name = "MS", default_value = "1000")]
     push_ms: f64,
+    /// Days that `windlass run --keep-deliveries` says
+    #[arg(long, value_name = "DAYS", default_value = "7")]
+    keep_deliveries: f64,
+    /// Days that `windlass run --keep-history` says
+    #[arg(long, value_name = "DAYS", default_value = "30")]
+    keep_history: f64,
     /// Parts of the configuration, each with a promoter of its own [default: the fewest that do]
     #[arg(long, value_name = "N")]
     parts: Option<u32>,
@@ -142,6 +148,8 @@ impl Sizing {
             registries: self.registries.into(),
             registry: self.registry_ms / 1000.0,
             push: self.push_ms / 1000.0,
+            delivery_days: self.keep_deliveries,
+            history_days: self.keep_history,
             parts: 1.0,
         }
     }

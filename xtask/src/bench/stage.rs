@@ -207,22 +207,29 @@ pub(crate) fn synced(folder: &Path) -> Result<Samples> {
     times.collect::<std::io::Result<Samples>>().context("writing the baseline")
 }
 
-/// ImageRepositories, ImagePolicies and a Receiver for the first policies of the generated fleet.
-pub(crate) fn images(host: &str, policies: usize) -> String {
-    let names: Vec<String> = (0..policies).map(Fleet::policy).collect();
-    let resources = names.iter().enumerate().flat_map(|(index, name)| {
-        let image = format!("{host}/{}", Fleet::image_path(index));
-        [
-            config::image_repository(NAMESPACE, name, &image, INTERVAL, None),
-            config::image_policy(NAMESPACE, name, ">=1.0.0", "Never"),
-        ]
-    });
+/// The most that a Receiver lists.
+pub(crate) const LISTED: usize = 1_000;
+
+/// Writes ImageRepositories and ImagePolicies for the first policies of the generated fleet, in files that are no larger
+/// than one may be, and a Receiver for as many of them as one lists.
+pub(crate) fn write_images(config: &ConfigFolder, host: &str, policies: usize) -> Result<()> {
+    for first in (0..policies).step_by(LISTED) {
+        let resources = (first..policies.min(first + LISTED)).flat_map(|index| {
+            let (name, image) = (Fleet::policy(index), format!("{host}/{}", Fleet::image_path(index)));
+            [
+                config::image_repository(NAMESPACE, &name, &image, INTERVAL, None),
+                config::image_policy(NAMESPACE, &name, ">=1.0.0", "Never"),
+            ]
+        });
+        config.write(&format!("images-{first}.yaml"), config::documents(resources))?;
+    }
+    let names: Vec<String> = (0..policies.min(LISTED)).map(Fleet::policy).collect();
     let listed: Vec<&str> = names.iter().map(String::as_str).collect();
     let receiver = [
         config::receiver(NAMESPACE, RECEIVER, "distribution", "webhook-token", &listed),
         config::secret(NAMESPACE, "webhook-token", &[("token", TOKEN)]),
     ];
-    config::documents(resources.chain(receiver))
+    config.write("receiver.yaml", config::documents(receiver))
 }
 
 /// A GitRepository and one automation for all of it.

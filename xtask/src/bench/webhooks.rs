@@ -51,7 +51,7 @@ async fn accept(stage: &Stage, images: usize, requests: usize) -> Result<Flood> 
     let registry = TcpListener::bind("127.0.0.1:0").context("listening")?;
     let host = registry.local_addr().context("reading a listener's address")?.to_string();
     let config = ConfigFolder::new()?;
-    config.write("images.yaml", stage::images(&host, images))?;
+    stage::write_images(&config, &host, images)?;
     let instance = stage.start(config, stage::on_disk()?).await?;
     let prepared = |range: std::ops::Range<usize>| -> Vec<Vec<u8>> {
         range.map(|number| delivery(&instance, &host, number % images, number)).collect()

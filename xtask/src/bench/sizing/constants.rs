@@ -41,9 +41,11 @@ pub(crate) struct Constants {
     pub(crate) state_image: f64,
     /// for each tag of it,
     pub(crate) state_image_tag: f64,
-    /// for each delivery of the last 7 days,
+    /// for each delivery that is kept, by which repetitions are recognised,
     pub(crate) state_delivery: f64,
-    /// and for each commit of the last 30.
+    /// for what the audit says of each event that is kept,
+    pub(crate) state_event: f64,
+    /// and more for each commit that is kept.
     pub(crate) state_commit: f64,
     /// A mirror's size on disk,
     pub(crate) mirror_disk: f64,

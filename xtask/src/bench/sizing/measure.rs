@@ -38,13 +38,16 @@ pub(crate) async fn measure(stage: &Stage, machine: String) -> Result<Measured> 
     let commit = event::cost(stage).await.context("commits")?;
     eprintln!("measuring: the queue");
     let queue = queue(stage).await.context("the queue")?;
+    // The growth of an event has its delivery and one tag too.
+    let state_event = images.state_event - queue.state_delivery;
     let constants = Constants {
         mirror: mirrors.mirror,
         mirror_file: mirrors.mirror_file,
         mirror_disk: mirrors.mirror_disk,
         mirror_disk_file: mirrors.mirror_disk_file,
         commit_cpu: commit.processor.as_secs_f64(),
-        state_commit: commit.written,
+        state_commit: commit.written - queue.state_delivery - state_event,
+        state_event,
         state_delivery: queue.state_delivery,
         embedded_appends: queue.embedded_appends,
         embedded_works: queue.embedded_works,
@@ -89,7 +92,7 @@ async fn images(stage: &Stage, checks: &mut Vec<Check>) -> Result<(Constants, f6
     let (images, few, many) = (stage.size(10_000, 1_000), 10, stage.size(200, 100));
     let (idle, _) = world(stage, 1, 1).await?;
     let (thin, mut read) = world(stage, images, few).await?;
-    let event_cpu = event(&mut read, images).await?.as_secs_f64();
+    let (event_cpu, event_state) = event(&mut read, images, thin.state).await?;
     drop(read);
     let (thick, _) = world(stage, images, many).await?;
     let each = |of: fn(&World) -> f64| {
@@ -105,6 +108,8 @@ async fn images(stage: &Stage, checks: &mut Vec<Check>) -> Result<(Constants, f6
         state_image,
         state_image_tag,
         event_cpu,
+        // Until the queue's part is known.
+        state_event: event_state - state_image_tag,
         first_start_image: (thin.first_start - idle.first_start) / float(images),
         start_image: (thin.start - idle.start) / float(images),
         ..Constants::default()
@@ -138,8 +143,9 @@ async fn restarted(instance: &mut Instance) -> Result<(f64, Duration)> {
     Ok((size, started.elapsed()))
 }
 
-/// Processor time of an event that names a new tag of an image, without a commit.
-async fn event(read: &mut Read, images: usize) -> Result<Duration> {
+/// Processor time of an event that names a new tag of an image, without a commit, and how much of the state is its.
+async fn event(read: &mut Read, images: usize, state: f64) -> Result<(f64, f64)> {
+    let images = images.min(stage::LISTED);
     let requests = (0..images).map(|image| {
         let (id, path) = (format!("sizing-{image}"), Fleet::image_path(image));
         let push =
@@ -152,7 +158,8 @@ async fn event(read: &mut Read, images: usize) -> Result<Duration> {
     ensure!(flooded.waits.len() == images, "not every webhook was sent");
     read.instance.settled().await?;
     let used = read.instance.processor_time()?.saturating_sub(before);
-    Ok(used / u32::try_from(images).context("there are few events")?)
+    let grown = bytes(read.instance.restart().await?) - state;
+    Ok((used.as_secs_f64() / float(images), grown / float(images)))
 }
 
 /// Memory and disk for each mirror and each of its files, from small and large repositories.

@@ -5,9 +5,6 @@
 use super::constants::Constants;
 
 const DAY: f64 = 24.0 * 3600.0;
-/// Days that delivery ids are kept, and commits (`Retention` of the store).
-const DELIVERY_DAYS: f64 = 7.0;
-const COMMIT_DAYS: f64 = 30.0;
 /// More promoters than anybody plans with.
 const MOST_PARTS: u32 = 64;
 /// Requests that may be under way to one registry.
@@ -41,6 +38,10 @@ pub(crate) struct Scenario {
     pub(crate) registry: f64,
     /// Seconds of a push, with the look that confirms it.
     pub(crate) push: f64,
+    /// Days that delivery ids are kept (`--keep-deliveries`),
+    pub(crate) delivery_days: f64,
+    /// and the audit, commits and sent notices (`--keep-history`).
+    pub(crate) history_days: f64,
     /// Parts of the configuration, each with a promoter of its own; more than one share a queue over NATS.
     pub(crate) parts: f64,
 }
@@ -84,6 +85,8 @@ impl Scenario {
             registries: 1.0,
             registry: 0.0,
             push: 1.0,
+            delivery_days: 0.0,
+            history_days: 0.0,
             parts: 1.0,
         }
     }
@@ -118,9 +121,10 @@ impl Scenario {
     /// The state on disk, of which every process has a copy.
     pub(crate) fn state(&self, costs: &Constants) -> f64 {
         let images = self.images * (costs.state_image + self.tags * costs.state_image_tag);
-        let deliveries = self.events_per_day * DELIVERY_DAYS * costs.state_delivery;
+        let deliveries = self.events_per_day * self.delivery_days * costs.state_delivery;
+        let events = self.events_per_day * self.history_days * costs.state_event;
         let commits_a_day = (self.events_per_day * self.promoted).min(self.repositories * DAY / self.push);
-        images + deliveries + commits_a_day * COMMIT_DAYS * costs.state_commit
+        images + deliveries + events + commits_a_day * self.history_days * costs.state_commit
     }
 
     /// With room for a snapshot beside it, where the state is shared.
@@ -213,6 +217,7 @@ mod tests {
         state_image: 1e3,
         state_image_tag: 50.0,
         state_delivery: 100.0,
+        state_event: 200.0,
         state_commit: 1e3,
         mirror_disk: 1e6,
         mirror_disk_file: 1e3,
@@ -244,6 +249,8 @@ mod tests {
             registries: 1.0,
             registry: 0.05,
             push: 1.0,
+            delivery_days: 7.0,
+            history_days: 30.0,
             parts: 1.0,
         }
     }
@@ -257,7 +264,7 @@ mod tests {
         let scenario = scenario();
         assert_near(scenario.rate(), 100.0);
         assert_near(scenario.memory(&COSTS), 20e6 + 10e6 + 10e6 + 15e6);
-        let state = 1e6 + 5e6 + 864_000.0 * 7.0 * 100.0 + 86_400.0 * 30.0 * 1e3;
+        let state = 1e6 + 5e6 + 864_000.0 * (7.0 * 100.0 + 30.0 * 200.0) + 86_400.0 * 30.0 * 1e3;
         assert_near(scenario.state(&COSTS), state);
         assert_near(scenario.disk(&COSTS), state + 10.0 * 2e6);
         // Ten edits a second on ten branches, each of which takes one push a second.
