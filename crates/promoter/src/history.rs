@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use windlass_git::{AheadCommit, CommitId, GitError, Mirror, Retry};
+use windlass_git::{AheadCommit, CommitId, ErrorKind, GitError, Mirror};
 use windlass_model::{ObjectKey, Tag};
 use windlass_policy::election::Agreed;
 use windlass_policy::plan::{Facts, PlaceFacts};
@@ -23,7 +23,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Reads the messages of commits, the newest first. `None` where the automation made none of them.
+    /// Reads the messages of commits, the last one first. `None` where the automation made none of them.
     fn read<'m>(messages: impl Iterator<Item = &'m str>, automation: &ObjectKey) -> Option<Self> {
         let mut written: BTreeMap<String, Vec<Tag>> = BTreeMap::new();
         for message in messages {
@@ -92,8 +92,8 @@ impl Lane {
         }
         let recent: Arc<[AheadCommit]> = match mirror.recent(tip).await {
             Ok(recent) => recent.into(),
-            // It would stand in the way of every push.
-            Err(error) if error.retry() == Retry::OnChange => {
+            // A server without filters has a history that is too long for us: it would stand in the way of every push.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
                 tracing::warn!(%tip, %error, "earlier commits cannot be read; what people had set back by hand before the data was lost is not known");
                 Arc::default()
             }

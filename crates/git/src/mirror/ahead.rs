@@ -1,7 +1,6 @@
 //! What one branch has and another does not. It reads commits and never judges whose they are.
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use gix::ObjectId;
 use gix::objs::{CommitRef, Kind};
@@ -18,7 +17,7 @@ use crate::tree;
 pub struct Ahead {
     /// The other one is among its ancestors.
     pub contains: bool,
-    /// What it has and the other one does not, itself included, the newest first; empty where the other one has it.
+    /// What it has and the other one does not, itself included, each before its parents; empty where the other one has it.
     pub commits: Vec<AheadCommit>,
     /// There may be more than `commits`: the branches went apart long ago.
     pub more: bool,
@@ -43,11 +42,20 @@ impl Mirror {
         self.between(tip, Some(other), Other::Certainly, walk).await
     }
 
-    /// The commits of the last 256 generations up to `tip`, the newest first. One request.
+    /// The commits of the last 256 generations up to `tip`, each before its parents. One request.
     pub async fn recent(&self, tip: CommitId) -> Result<Vec<AheadCommit>, GitError> {
         let walk = move |store: &PackStore| walk(store, tip.0, None);
         Ok(self.between(tip, None, Other::Certainly, walk).await?.commits)
     }
+}
+
+/// A commit on the walk.
+struct Step {
+    parents: Vec<ObjectId>,
+    seconds: i64,
+    /// How many commits of the walk that name it as their parent are not given out yet.
+    children: usize,
+    commit: AheadCommit,
 }
 
 /// What the other one has is left out by the server, or it is in the store too.
@@ -55,26 +63,50 @@ fn walk(store: &PackStore, tip: ObjectId, other: Option<ObjectId>) -> Result<Ahe
     let known = other.map_or_else(|| Ok(HashSet::new()), |other| history(store, other))?;
     let mut reader = store.reader();
     let mut content = Vec::new();
-    let mut ahead = Ahead { contains: false, commits: Vec::new(), more: false };
-    let mut commits = Vec::new();
+    let mut contains = false;
+    let mut steps = HashMap::new();
     let mut seen = HashSet::from([tip]);
     let mut pending = vec![tip];
     while let Some(id) = pending.pop() {
-        ahead.contains |= other == Some(id);
+        contains |= other == Some(id);
         if known.contains(&id) || reader.find(&id, &mut content)? != Some(Kind::Commit) {
             continue;
         }
         let commit =
             CommitRef::from_bytes(&content, id.kind()).map_err(|error| tree::malformed(&id, error))?;
         let committer = commit.committer().map_err(|error| tree::malformed(&id, error))?;
+        let parents: Vec<ObjectId> = commit.parents().collect();
+        pending.extend(parents.iter().copied().filter(|parent| seen.insert(*parent)));
         let seconds = committer.seconds();
         let (committer, message) = (committer.email.to_string(), commit.message.to_string());
-        commits.push((seconds, AheadCommit { committer, message }));
-        pending.extend(commit.parents().filter(|parent| seen.insert(*parent)));
+        steps.insert(id, Step { parents, seconds, children: 0, commit: AheadCommit { committer, message } });
     }
-    // Where lines come together; on one line, the walk's order is that already.
-    commits.sort_by_key(|(seconds, _)| Reverse(*seconds));
-    ahead.commits = commits.into_iter().map(|(_, commit)| commit).collect();
-    ahead.more = ahead.commits.len() >= ANCESTRY_DEPTH as usize;
-    Ok(ahead)
+    let commits = in_order(tip, steps);
+    let more = commits.len() >= ANCESTRY_DEPTH as usize;
+    Ok(Ahead { contains, commits, more })
+}
+
+/// Each commit before its parents, whatever the clocks of those who made them say; between lines, the newest first.
+fn in_order(tip: ObjectId, mut steps: HashMap<ObjectId, Step>) -> Vec<AheadCommit> {
+    let named: Vec<ObjectId> = steps.values().flat_map(|step| step.parents.clone()).collect();
+    for parent in named {
+        if let Some(step) = steps.get_mut(&parent) {
+            step.children += 1;
+        }
+    }
+    let mut commits = Vec::with_capacity(steps.len());
+    let mut next: BinaryHeap<(i64, ObjectId)> =
+        steps.get(&tip).map(|step| (step.seconds, tip)).into_iter().collect();
+    while let Some((_, id)) = next.pop() {
+        let Some(Step { parents, commit, .. }) = steps.remove(&id) else { continue };
+        commits.push(commit);
+        for parent in parents {
+            let Some(step) = steps.get_mut(&parent) else { continue };
+            step.children -= 1;
+            if step.children == 0 {
+                next.push((step.seconds, parent));
+            }
+        }
+    }
+    commits
 }

@@ -301,5 +301,12 @@ async fn what_a_branch_has_and_another_has_not_is_told() {
         let messages: Vec<&str> = recent.iter().map(|commit| commit.message.as_str()).collect();
         assert_eq!(messages[..2], ["Second\n", "First\n\nKey: 1\n"]);
         assert!(messages.len() > 2, "and what was there before: {messages:?}");
+        // A commit whose clock is behind that of its parent is the later one all the same.
+        let tip = update(&mut mirror, "main").await;
+        let on_theirs = edit(&mirror, tip, ONE, "image: app:1.0.3\n", "Third").await;
+        land(&mut mirror, "main", Some(theirs), &on_theirs).await;
+        let recent = mirror.recent(on_theirs.id()).await.unwrap();
+        let messages: Vec<&str> = recent.iter().map(|commit| commit.message.as_str()).collect();
+        assert_eq!(messages[..2], ["Third\n", "by somebody else\n"]);
     }
 }
