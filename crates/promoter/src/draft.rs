@@ -1,5 +1,7 @@
 //! One automation's part of a push: observe its places and policies, let `policy` decide, splice the bytes.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +17,18 @@ use windlass_model::{ImageRef, ObjectKey};
 use windlass_policy::election::{Agreed, Choice};
 use windlass_policy::lock::{Track, lock};
 use windlass_policy::plan::{self, Facts, Outcome, PlaceFacts, Plan, PolicyFacts};
-use windlass_policy::template::Change;
 use windlass_registry::Repository;
 use windlass_verify::Verdict;
 
 use crate::adopted::Adopted;
 use crate::agreements::{self, Agreements, Group, Hold, NewAgreement};
-use crate::commit_text;
 use crate::file_edit::FileEdits;
 use crate::history::History;
 use crate::lanes::{Target, Written};
 use crate::markers::{Marked, MarkerIndex, Overlay};
+use crate::shared::Shared;
 use crate::sightings;
 use crate::wanted::Wanted;
-use crate::work::Shared;
 
 /// A registry that does not answer whether a tag still exists must not hold a lane up: the value stays then.
 const TAG_CHECK: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl Desk<'_> {
         let written = self.edit(&marked, &places, &facts, &mut plan, &mut draft).await?;
         draft.agreements = agreements::new(&facts, &plan, recalled);
         draft.holds = agreements::holds(&facts, &plan);
-        describe(target, &facts, &written, &mut draft)?;
+        changes::describe(target, &facts, &written, &mut draft)?;
         draft.verdicts = verdicts;
         draft.verdicts.retain(|track, _| draft.images.contains_key(track));
         Ok(draft)
@@ -321,38 +321,6 @@ fn edits<'a>(
     edits
 }
 
-/// Message, changes and images of what was written.
-fn describe(target: &Target, facts: &Facts, written: &[usize], draft: &mut Draft) -> Result<(), DraftError> {
-    if written.is_empty() {
-        return Ok(());
-    }
-    let mut changes = Vec::new();
-    let mut moved: BTreeMap<(Track, String, String), BTreeSet<String>> = BTreeMap::new();
-    for place in written.iter().map(|place| &facts.places[*place]) {
-        let (Some(choice), Some(track)) = (facts.choice(place), place.track()) else { continue };
-        let value = place.marker.part.render(&choice.image).unwrap_or_default();
-        draft.images.insert(track.clone(), choice.image.clone());
-        moved.entry((track, place.value.clone(), value.clone())).or_default().insert(place.file.to_string());
-        changes.push(change(target, place, value));
-    }
-    draft.message = commit_text::message(&target.automation, &changes).map_err(DraftError::Automation)?;
-    draft.changes = moved
-        .into_iter()
-        .map(|((track, from, to), files)| {
-            let image = draft.images.get(&track);
-            ChangeNotice {
-                policy: track.policy.to_string(),
-                image: image.map(|image| image.name.clone()).unwrap_or_default(),
-                from,
-                to,
-                digest: image.and_then(|image| image.digest.as_ref()).map(ToString::to_string),
-                files: files.into_iter().collect(),
-            }
-        })
-        .collect();
-    Ok(())
-}
-
 /// What was found on the way to the markers: files that were not read, markers that cannot be used.
 fn diagnostics(target: &Target, marked: &Marked) -> Vec<String> {
     let mut diagnostics = marked.diagnostics.clone();
@@ -366,22 +334,6 @@ fn diagnostics(target: &Target, marked: &Marked) -> Vec<String> {
         }
     }
     diagnostics
-}
-
-/// What Flux's templates see of a change (image-automation-controller 1.2: files relative to `update.path`, the setter
-/// as the marker names it).
-fn change(target: &Target, place: &PlaceFacts, new_value: String) -> Change {
-    let prefix = &target.automation.update_path;
-    let relative =
-        place.file.strip_prefix(prefix.as_str()).map_or(&*place.file, |rest| rest.trim_start_matches('/'));
-    let ObjectKey { namespace, name } = &place.marker.policy;
-    Change {
-        file: if relative.is_empty() { place.file.to_string() } else { relative.to_owned() },
-        object: place.object.clone(),
-        old_value: place.value.clone(),
-        new_value,
-        setter: format!("{namespace}:{name}{}", place.marker.part),
-    }
 }
 
 fn choices(facts: &Facts) -> Written {

@@ -23,9 +23,10 @@ use crate::choices::Cause;
 use crate::known::{Change, KnownTags};
 use crate::lanes::{Answer, LaneFailure, Lanes};
 use crate::look::{Seen, look};
+use crate::shared::{Shared, registry_pause, registry_severity};
 use crate::sightings::Sightings;
 use crate::trail;
-use crate::work::{Done, Shared, registry_pause, registry_severity};
+use crate::work::Done;
 
 /// The known tags of every ImageRepository. Its work is exclusive per key, so no lock is ever waited for long.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ use crate::markers::MarkerIndex;
 use crate::metrics::PushResult;
 use crate::plan::{BranchPlan, Tracks};
 use crate::rebuild::Apart;
-use crate::work::Shared;
+use crate::shared::Shared;
 
 /// Races lost in a row before the work goes back to the queue, which tries again with backoff.
 const MAX_RACES: u32 = 30;

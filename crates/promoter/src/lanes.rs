@@ -17,7 +17,7 @@ use crate::adopted::Adopted;
 use crate::approach::Approaches;
 use crate::board::Severity;
 use crate::lane::Lane;
-use crate::work::Shared;
+use crate::shared::Shared;
 
 /// Every lane, and what each automation is known to have written.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ mod rebuild;
 mod round;
 mod rules;
 mod settle;
+mod shared;
 mod sightings;
 mod signing;
 #[cfg(test)]
@@ -60,7 +61,7 @@ use windlass_verify::Verifier;
 
 use crate::board::Board;
 use crate::lanes::Lanes;
-use crate::work::Shared;
+use crate::shared::Shared;
 
 pub use crate::metrics::Metrics;
 pub use crate::plan::{BranchPlan, CommitPlan, FilePlan, Plan, WaitingPlan, plan};

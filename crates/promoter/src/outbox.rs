@@ -19,7 +19,7 @@ use windlass_store::{Keys, Outgoing, StoreError};
 use crate::adopted::Adopted;
 use crate::board::Severity;
 use crate::metrics::NoticeResult;
-use crate::work::{STORE_PAUSE, Shared};
+use crate::shared::{STORE_PAUSE, Shared};
 use nudges::Nudges;
 
 /// Deliveries of one audience under way at once: one service that hangs must not hold the others up.

@@ -22,7 +22,7 @@ use crate::draft::Draft;
 use crate::lane::{Job, Lane, git_failure};
 use crate::lanes::{LaneFailure, LaneKey, Lanes, Standing, Target};
 use crate::round::{Drafted, Made};
-use crate::work::Shared;
+use crate::shared::Shared;
 use crate::{Parts, Promoter, images};
 
 /// Which event stands behind a plan; it never reaches a commit.

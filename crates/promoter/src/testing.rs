@@ -20,7 +20,7 @@ use windlass_registry::PoolConfig;
 use windlass_store::{Store, Work};
 
 use crate::adopted::Adopted;
-use crate::work::Shared;
+use crate::shared::Shared;
 use crate::{Parts, Promoter};
 
 /// Texts of other crates' grammars are not what these tests are about.

@@ -22,8 +22,8 @@ use crate::electing::{Denied, EvidenceAccess, MAX_DENIED, Prospects};
 use crate::guards::Guards;
 use crate::known::KnownTags;
 use crate::look::Seen;
+use crate::shared::{registry_pause, registry_severity};
 use crate::trail;
-use crate::work::{registry_pause, registry_severity};
 
 impl Run<'_> {
     /// One policy: its choice, or where it has a variant lock, that for each variant in Git.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use windlass_model::message::Notice;
 use windlass_model::resource::NoticeKind;
 use windlass_store::{
-    Appended, AuditEntry, AuditKind, ConnectError, Intervened, Intervention, Item, Keys, LedgerWrite,
+    Appended, AuditEntry, AuditKind, ConnectError, Intervened, Intervention, Item, Keys, Lease, LedgerWrite,
     NatsOptions, NewNotice, OpenError, ReadOnly, Record, Store, StoreErrorKind, Work,
 };
 use windlass_testkit::eventually;
@@ -157,6 +157,15 @@ async fn process_that_leaves_frees_at_once_what_it_held() {
     assert_eq!(claim(&b.store).await.len(), 1);
 }
 
+/// Two processes, and the work and the lease that the second one holds.
+async fn holding(server: &NatsServer) -> ([Member; 2], Work, Lease) {
+    let (a, b) = (member(server).await, member(server).await);
+    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
+    let work = claim_when_due(&b.store).await;
+    let lease = b.store.lease("lane").await.unwrap();
+    ([a, b], work, lease)
+}
+
 /// Waits until this process knows that the server is away.
 async fn expect_loss(store: &Store) {
     let refused = async || {
@@ -170,10 +179,7 @@ async fn expect_loss(store: &Store) {
 #[tokio::test]
 async fn server_that_is_killed_and_comes_back_costs_nothing() {
     let mut server = NatsServer::start().await.unwrap();
-    let (a, b) = (member(&server).await, member(&server).await);
-    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
-    let work = claim_when_due(&b.store).await;
-    let lease = b.store.lease("lane").await.unwrap();
+    let ([a, b], work, lease) = holding(&server).await;
     server.kill();
     expect_loss(&a.store).await;
     server.restart().await.unwrap();
@@ -193,10 +199,7 @@ async fn server_that_is_killed_and_comes_back_costs_nothing() {
 #[tokio::test]
 async fn what_is_given_up_while_the_server_is_away_is_free_once_it_is_back() {
     let mut server = NatsServer::start().await.unwrap();
-    let (a, b) = (member(&server).await, member(&server).await);
-    a.store.signal(vec![signal("a", "1.0")], "poll").await.unwrap();
-    let work = claim_when_due(&b.store).await;
-    let lease = b.store.lease("lane").await.unwrap();
+    let ([a, b], work, lease) = holding(&server).await;
     server.kill();
     expect_loss(&b.store).await;
     drop(lease);
