@@ -240,7 +240,7 @@ pub(crate) fn git(url: &str) -> String {
     ])
 }
 
-/// A notification of a push, for the Receiver of [`images`], as the bytes of a request.
+/// A notification of a push, for the Receiver of [`write_images`], as the bytes of a request.
 pub(crate) fn announcement(address: SocketAddr, push: &Push<'_>) -> Vec<u8> {
     sender::announcement(address, &config::webhook_path(TOKEN, RECEIVER, NAMESPACE), TOKEN, push)
 }
